@@ -1,0 +1,54 @@
+# The doors of the project; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= invoices.json
+PORT ?= 8080
+export PORT
+
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+env: $(STAMP) ## Make .venv with everything the project needs
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "ABAXUS needs Python 3.11 or later: sudo apt-get install python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "Python's venv module is missing: sudo apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+run: env ## Bill the built-in demo on an embedded PostgreSQL and keep serving (PORT=8080)
+	@exec $(BIN)/abaxus dev --demo
+
+test: env ## Run the whole suite on an embedded PostgreSQL
+	$(BIN)/python -m pytest
+
+lint: env ## Format, lint, import contracts and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+check: ## What CI runs
+	bash .ci/run
+
+bench: env ## Run every benchmark
+	@for name in $$($(BIN)/python -m benchmarks); do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+demo-airport: env ## Bill a year of real flights; all invoices to OUT=invoices.json
+	$(BIN)/python -m examples.airport --out $(OUT)
+
+lock: ## Lock the dependencies again (needs uv)
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	  --quiet pyproject.toml --extra embedded -o requirements/run.txt
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	  --quiet pyproject.toml --extra embedded --group dev -c requirements/run.txt -o requirements/dev.txt
+
+.PHONY: help env run test lint check bench demo-airport lock

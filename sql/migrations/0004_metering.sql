@@ -1,0 +1,109 @@
+-- abaxus: scope mode
+-- From an accepted batch to landed events and rollups (docs/decisions/0003-the-event-pipeline.md).
+-- Every key leads with the customer, so that the tables can be distributed by it.
+
+-- One row is one accepted request: its valid events, as JSON. Durable before the 202.
+CREATE TABLE event_inbox (
+    inbox_id    bigint      GENERATED ALWAYS AS IDENTITY,
+    event_count integer     NOT NULL,
+    events      bytea       NOT NULL,
+    received_at timestamptz NOT NULL,
+    CONSTRAINT event_inbox_pkey PRIMARY KEY (inbox_id)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+ALTER TABLE event_inbox ALTER COLUMN events SET STORAGE EXTERNAL;
+
+-- An inbox row that could not land, whole, with the reason.
+CREATE TABLE event_quarantine (
+    inbox_id       bigint      NOT NULL,
+    event_count    integer     NOT NULL,
+    events         bytea       NOT NULL,
+    received_at    timestamptz NOT NULL,
+    error          text        NOT NULL,
+    quarantined_at timestamptz NOT NULL,
+    CONSTRAINT event_quarantine_pkey PRIMARY KEY (inbox_id)
+);
+
+-- Numbers landings. A landing holds a share lock while it runs; a watermark is read under the
+-- exclusive one, so nothing that commits later can carry a number at or below it.
+CREATE SEQUENCE landing_numbers AS bigint;
+
+-- Once, for ever, whatever the timestamp: this table knows no time.
+CREATE TABLE event_keys (
+    customer_no  integer NOT NULL,
+    event_key    uuid    NOT NULL,
+    payload_hash bigint  NOT NULL,
+    CONSTRAINT event_keys_once PRIMARY KEY (customer_no, event_key)
+);
+
+CREATE TABLE events (
+    customer_no     integer         NOT NULL,
+    metric_no       integer         NOT NULL,
+    occurred_at     timestamptz     NOT NULL,
+    landing_no      bigint          NOT NULL,
+    event_key       uuid            NOT NULL,
+    payload_hash    bigint          NOT NULL,
+    value           numeric(38, 10) NOT NULL,
+    received_at     timestamptz     NOT NULL,
+    idempotency_key text            NOT NULL,
+    subscription_id text,
+    properties      jsonb
+) PARTITION BY RANGE (occurred_at);
+
+CREATE INDEX events_customer_metric_time ON events (customer_no, metric_no, occurred_at);
+
+-- The far past lands here; no month that gets a partition of its own does.
+CREATE TABLE events_default PARTITION OF events DEFAULT;
+
+-- Makes the monthly partitions of the given months (first days) from 2000 on; idempotent.
+CREATE FUNCTION ensure_event_partitions(months date[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    month date;
+    partition text;
+BEGIN
+    FOREACH month IN ARRAY months LOOP
+        CONTINUE WHEN month < DATE '2000-01-01';
+        partition := 'events_' || to_char(month, 'YYYY_MM');
+        IF to_regclass(partition) IS NULL THEN
+            EXECUTE format('CREATE TABLE %I (LIKE events INCLUDING ALL)', partition);
+            EXECUTE format(
+                'ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                partition,
+                to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00',
+                to_char(month + INTERVAL '1 month', 'YYYY-MM-DD') || ' 00:00:00+00'
+            );
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- The same key with another payload: the first won, this is what came second.
+CREATE TABLE event_conflicts (
+    conflict_no     bigint      GENERATED ALWAYS AS IDENTITY,
+    customer_no     integer     NOT NULL,
+    event_key       uuid        NOT NULL,
+    payload_hash    bigint      NOT NULL,
+    event           jsonb       NOT NULL,
+    received_at     timestamptz NOT NULL,
+    CONSTRAINT event_conflicts_pkey PRIMARY KEY (conflict_no),
+    CONSTRAINT event_conflicts_once UNIQUE (customer_no, event_key, payload_hash)
+);
+
+-- Per customer, metric and UTC day, kept in the transaction that stores the events. landing_no is
+-- the last landing that touched the day: what changed since an invoice was rated.
+CREATE TABLE usage_daily (
+    customer_no      integer     NOT NULL,
+    metric_no        integer     NOT NULL,
+    day              date        NOT NULL,
+    event_count      bigint      NOT NULL,
+    digest           numeric     NOT NULL,
+    value_sum        numeric     NOT NULL,
+    value_max        numeric     NOT NULL,
+    value_min        numeric     NOT NULL,
+    last_value       numeric     NOT NULL,
+    last_occurred_at timestamptz NOT NULL,
+    landing_no       bigint      NOT NULL,
+    CONSTRAINT usage_daily_pkey PRIMARY KEY (customer_no, metric_no, day)
+) WITH (fillfactor = 70);
+
+CREATE INDEX usage_daily_changes ON usage_daily (customer_no, landing_no);
