@@ -50,5 +50,9 @@ lock: ## Lock the dependencies again (needs uv)
 	  --quiet pyproject.toml --extra embedded -o requirements/run.txt
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --quiet pyproject.toml --extra embedded --group dev -c requirements/run.txt -o requirements/dev.txt
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	  --quiet pyproject.toml -c requirements/run.txt -o requirements/image.txt
+	echo hatchling | uv pip compile --universal --generate-hashes --no-header --no-annotate \
+	  --python-version 3.11 --quiet - -c requirements/dev.txt -o requirements/build.txt
 
 .PHONY: help env run test lint check bench demo-airport lock
