@@ -1,0 +1,1 @@
+"""The built-in demo: an airport bills its airlines for January 2013."""
