@@ -38,6 +38,8 @@ CREATE TABLE price_plans (
     CONSTRAINT price_plans_pkey PRIMARY KEY (plan_id)
 );
 
+CREATE INDEX price_plans_newest ON price_plans (created_at DESC, plan_id DESC);
+
 -- A version never changes but for its deprecation.
 CREATE TABLE price_plan_versions (
     plan_id          text        NOT NULL,
@@ -78,8 +80,6 @@ CREATE TABLE customers (
     )
 );
 
-CREATE INDEX customers_newest ON customers (created_at DESC, customer_id DESC);
-
 -- billed_through, rated_watermark: every billing period that ends at or before billed_through has
 -- been invoiced with all events landed up to rated_watermark; what landed later is a true-up.
 CREATE TABLE subscriptions (
@@ -99,7 +99,7 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_end_after_start CHECK (end_at IS NULL OR end_at > start_at)
 );
 
-CREATE INDEX subscriptions_of_customer ON subscriptions (customer_no);
+CREATE INDEX subscriptions_of_customer ON subscriptions (customer_no, subscription_id);
 
 -- Which subscription prices a metric of a customer, when: never two at once. Single-valued integer
 -- ranges stand in for equality, so that plain GiST serves and no extension is needed.
