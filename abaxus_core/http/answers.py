@@ -1,0 +1,49 @@
+"""The answer of a handler: status, bytes, headers; and how it leaves through ASGI."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from abaxus_core.http import codec
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Header: TypeAlias = tuple[bytes, bytes]
+
+JSON = b"application/json"
+
+# Answers are data, never a document to run or to frame; a page sets its own policy.
+SECURITY_HEADERS: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cache-control", b"no-store"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`headers` come on top of those that every answer carries."""
+
+    status: int
+    body: bytes
+    media_type: bytes = JSON
+    headers: tuple[Header, ...] = ()
+
+
+def answer(status: int, value: object) -> Answer:
+    """`value` as JSON; None leaves the body empty."""
+    return Answer(status, b"" if value is None else codec.encode(value))
+
+
+async def send_answer(
+    send: Send, given: Answer, headers: tuple[Header, ...], *, without_body: bool
+) -> None:
+    """Send in full; to HEAD everything but the body."""
+    start = [(b"content-length", b"%d" % len(given.body)), *SECURITY_HEADERS, *headers]
+    if given.body:
+        start.append((b"content-type", given.media_type))
+    start.extend(given.headers)
+    await send({"type": "http.response.start", "status": given.status, "headers": start})
+    await send({"type": "http.response.body", "body": b"" if without_body else given.body})

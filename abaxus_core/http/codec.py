@@ -1,0 +1,186 @@
+"""Between bytes and typed values, exactly: no number ever passes through a binary float.
+
+Reading: JSON text → tree (`parse`) → Struct (`typed`), every refusal with the path of its field.
+Writing: Struct → bytes (`encode`), decimals as plain strings, instants in UTC.
+What a type asks of decimals, instants and text is in shapes.py; sizes of bodies in body.py.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from abaxus_core.errors import InvalidInput, MalformedBody
+from abaxus_core.http.shapes import (
+    ONE_BY_ONE,
+    Fault,
+    NotFinite,
+    Repeated,
+    Shape,
+    free,
+    holds_decimals,
+    shape_of,
+)
+
+T = TypeVar("T")
+
+# Python reads an integer in quadratic time; longer ones become decimals, which are bounded later.
+INTEGER_DIGITS_MAX = 40
+
+CallerId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,128}\Z")]
+"""The id of a customer or a plan, chosen by the caller."""
+IdempotencyKey = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+Item = Annotated[Any, msgspec.Meta(extra=ONE_BY_ONE)]
+"""A member of a batch, read one by one with `typed`, so that one bad member fails alone."""
+
+_WHERE = re.compile(r"(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<path>[^`]*)`)?", re.DOTALL)
+_NAMED = re.compile(
+    r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL
+)
+
+
+def parse(raw: bytes) -> Any:
+    """The JSON tree in `raw`, decimals as Decimal. Raises MalformedBody when it is not JSON."""
+    try:
+        return json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=Decimal,
+            parse_constant=lambda _name: NotFinite(),
+        )
+    except UnicodeDecodeError as error:
+        raise MalformedBody(f"the body is not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise MalformedBody(
+            f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from error
+    except RecursionError as error:
+        raise MalformedBody("the body is nested too deeply") from error
+    except InvalidOperation as error:
+        raise MalformedBody("a number in the body has an exponent out of range") from error
+
+
+def typed(wire_type: type[T], tree: Any, *, path: str = "") -> T:
+    """`tree` as a `wire_type`; instants come out in UTC. InvalidInput carries the field's path."""
+    return _converted(wire_type, tree, path=path, strict=True)
+
+
+def typed_query(wire_type: type[T], pairs: list[tuple[str, str]]) -> T:
+    """The query string as a `wire_type`; a repeated or unknown name is refused by name."""
+    tree: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in tree:
+            raise InvalidInput("stands more than once in the query", field=name)
+        tree[name] = value
+    return _converted(wire_type, tree, path="", strict=False)
+
+
+def check_free(tree: Any) -> None:
+    """Refuse what no JSON of ours may contain, before a rewrite moves its parts about."""
+    _walk(free, tree, "")
+
+
+def encode(value: object) -> bytes:
+    """`value` as JSON; decimals as plain strings without trailing zeros."""
+    if isinstance(value, msgspec.Struct) and not holds_decimals(type(value)):
+        return msgspec.json.encode(value)
+    return msgspec.json.encode(_plain(msgspec.to_builtins(value, builtin_types=(Decimal,))))
+
+
+def canonical(tree: Any) -> bytes:
+    """One spelling for equal trees: members sorted, whatever the order and space they came in."""
+    return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str).encode()
+
+
+def plain(value: Decimal) -> str:
+    """`value` in full, without exponent or trailing zeros.
+
+    >>> plain(Decimal("1E+3")), plain(Decimal("0.00010")), plain(Decimal("-0.0"))
+    ('1000', '0.0001', '0')
+    """
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def instant(text: str, *, field: str) -> datetime:
+    """An RFC 3339 timestamp, in UTC."""
+    return typed(datetime, text, path=field)
+
+
+def day_or_instant(text: str, *, field: str) -> date | datetime:
+    """A date as it is, or an RFC 3339 timestamp in UTC."""
+    try:
+        return msgspec.convert(text, date) if len(text) <= len("2026-04-30") else _utc(text, field)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("must be a date or an RFC 3339 timestamp", field=field) from error
+
+
+def _utc(text: str, field: str) -> datetime:
+    return instant(text, field=field).astimezone(UTC)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) == len(pairs):
+        return tree
+    names = [name for name, _ in pairs]
+    repeated = Repeated(tree)
+    repeated.name = next(name for name in names if names.count(name) > 1)
+    return repeated
+
+
+def _integer(text: str) -> int | Decimal:
+    return int(text) if len(text) <= INTEGER_DIGITS_MAX else Decimal(text)
+
+
+def _converted(wire_type: type[T], tree: Any, *, path: str, strict: bool) -> T:
+    tree = _walk(shape_of(wire_type), tree, path)
+    try:
+        return msgspec.convert(tree, wire_type, strict=strict)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), path) from error
+
+
+def _walk(shape: Shape, tree: Any, path: str) -> Any:
+    try:
+        return shape(tree)
+    except Fault as fault:
+        raise InvalidInput(fault.message, field=_path(path, fault.path)) from fault
+
+
+def _path(prefix: str, inwards: list[str | int]) -> str | None:
+    path = prefix
+    for step in reversed(inwards):
+        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return path.removeprefix(".") or None
+
+
+def _explained(message: str, prefix: str) -> InvalidInput:
+    """msgspec's sentence and path as ours: `$.tiers[1].up_to` → `tiers[1].up_to`."""
+    found = _WHERE.fullmatch(message)
+    assert found is not None, "every message has a beginning"
+    path = (prefix + (found["path"] or "").split("[...]")[0]).removeprefix(".")
+    if named := _NAMED.fullmatch(found["what"]):
+        field = f"{path}.{named['name']}".removeprefix(".")
+        if named["what"] == "missing required":
+            return InvalidInput("is required", field=field)
+        return InvalidInput("there is no such field here", code="UNKNOWN_FIELD", field=field)
+    what = found["what"].replace("`", "")
+    return InvalidInput(what[:1].lower() + what[1:], field=path or None)
+
+
+def _plain(tree: Any) -> Any:
+    if isinstance(tree, Decimal):
+        return plain(tree)
+    if isinstance(tree, Mapping):
+        return {name: _plain(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_plain(value) for value in tree]
+    return tree

@@ -1,0 +1,95 @@
+"""From errors to answers: one table from class to status, one form of body.
+
+Which code is raised where is told in docs/errors.md, which a test holds against the code.
+"""
+
+from collections.abc import Mapping
+
+import asyncpg
+import msgspec
+
+from abaxus_core import errors
+from abaxus_core.http import codec
+
+STATUS: Mapping[type[errors.AbaxusError], int] = {
+    errors.MalformedBody: 400,
+    errors.Unauthorized: 401,
+    errors.PaymentDeclined: 402,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMedia: 415,
+    errors.InvalidInput: 422,
+    errors.IdempotencyMismatch: 422,
+    errors.RateLimited: 429,
+    errors.ProviderUnavailable: 502,
+    errors.NotReady: 503,
+}
+STATUS_OF_A_BUG = 500
+RETRY_WHEN_READY_S = 1
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong. `field` is a path such as `charges[0].tiers[1].up_to`."""
+
+    code: str
+    message: str
+    field: str | None
+    details: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of every answer that is not a success."""
+
+    error: ErrorBody
+    request_id: str
+
+
+def status_of(error: errors.AbaxusError) -> int:
+    """The status of the nearest class in the table."""
+    return next((STATUS[kind] for kind in type(error).mro() if kind in STATUS), STATUS_OF_A_BUG)
+
+
+def error_body(error: errors.AbaxusError, request_id: str) -> bytes:
+    """The documented JSON body; text that is not UTF-8 has its faulty parts replaced."""
+    described = ErrorBody(
+        code=error.code,
+        message=_storable(error.message),
+        field=None if error.field is None else _storable(error.field),
+        details=msgspec.UNSET if error.details is None else dict(error.details),
+    )
+    return codec.encode(ErrorAnswer(error=described, request_id=request_id))
+
+
+def retry_after_s(error: errors.AbaxusError) -> int | None:
+    """Whole seconds for the Retry-After header, for the errors that have one."""
+    if isinstance(error, errors.RateLimited):
+        return error.retry_after_s
+    return RETRY_WHEN_READY_S if isinstance(error, errors.NotReady) else None
+
+
+def as_ours(error: Exception) -> errors.AbaxusError | None:
+    """The error to show; None for a bug, which is logged and never described to the caller."""
+    if isinstance(error, errors.AbaxusError):
+        return error
+    if isinstance(error, _UNREACHABLE):
+        return errors.NotReady("the database does not answer; try again")
+    return None
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+_UNREACHABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.QueryCanceledError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
