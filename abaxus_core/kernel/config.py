@@ -1,0 +1,155 @@
+"""The core's settings: the environment, read once, decoded into frozen Structs.
+
+A field's name in upper case is its variable. Each setting is described in docs/configuration.md,
+which a test holds against these Structs. A plugin's own settings are not here: they are read under
+the prefix of its provider (kernel/plugin_manager.py).
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from email.headerregistry import Address
+from typing import Annotated, Final, Literal, Self
+
+import msgspec
+
+from abaxus_core.errors import ConfigurationError
+from abaxus_core.kernel import environment
+from abaxus_core.plugin.settings import ByteSize, Secret
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+MASTER_KEY_LENGTH_MIN: Final = 32
+BODY_SIZE_MAX: Final = 10 << 20
+ADDRESS_LENGTH_MAX: Final = 254
+EMAIL_FROM_UNSET: Final = "billing@abaxus.invalid"
+
+
+class PostgresUrl(Secret):
+    """A secret, since it may hold a password."""
+
+    def __init__(self, text: str) -> None:
+        if not text.startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql://")
+        super().__init__(text)
+
+
+class MasterKey(Secret):
+    def __init__(self, text: str) -> None:
+        if len(text) < MASTER_KEY_LENGTH_MIN:
+            raise ValueError(f"must have at least {MASTER_KEY_LENGTH_MIN} characters")
+        super().__init__(text)
+
+
+class BodySize(ByteSize):
+    def __new__(cls, size: int) -> Self:
+        if size > BODY_SIZE_MAX:
+            raise ValueError("must be at most 10mb")
+        return super().__new__(cls, size)
+
+
+class Origin(str):
+    """What a browser sends as Origin, or `*`."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        scheme, _, host = text.partition("://")
+        if text != "*" and (scheme not in ("https", "http") or not host or "/" in host):
+            raise ValueError("must be origins such as https://app.example.com")
+        return super().__new__(cls, text)
+
+
+class MailAddress(str):
+    """A plain address, without a name beside it."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        if not is_mail_address(text):
+            raise ValueError("must be a plain address such as billing@example.com")
+        return super().__new__(cls, text)
+
+
+class OneLine(str):
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        if not text.isprintable():
+            raise ValueError("must be printable, on one line")
+        return super().__new__(cls, text)
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+
+
+class DatabaseSettings(LogSettings, frozen=True, kw_only=True):
+    """All that `abaxus migrate` needs."""
+
+    database_url: PostgresUrl
+    database_max_connections: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 25
+    database_idle_timeout: timedelta = timedelta(seconds=600)
+    database_connect_timeout: timedelta = timedelta(seconds=10)
+    database_ssl_mode: Literal["disable", "require", "verify-ca", "verify-full"] = "require"
+    database_statement_cache_size: Annotated[int, msgspec.Meta(ge=0, le=10000)] = 100
+
+
+class Settings(DatabaseSettings, frozen=True, kw_only=True):
+    """All that the API and the worker need."""
+
+    api_master_key: MasterKey
+    api_rate_limit_rpm: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 6000
+    api_max_body_size: BodySize = BodySize(1 << 20)
+    asgi_server: Literal["hypercorn"] = "hypercorn"
+    cors_allowed_origins: tuple[Origin, ...] = ()
+    port: Port = 8080
+
+    worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
+    worker_port: Port = 0
+    ingest_backlog_max: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
+
+    plugins: tuple[str, ...] = ()
+    payment_provider: str | None = None
+    email_provider: str | None = None
+    email_from: MailAddress = MailAddress(EMAIL_FROM_UNSET)
+    seller_name: OneLine | None = None
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings of API and worker. Raises ConfigurationError with every fault at once."""
+    settings, faults = read(environ)
+    if settings is None:
+        raise ConfigurationError(faults)
+    return settings
+
+
+def load_database(environ: Mapping[str, str]) -> DatabaseSettings:
+    """The settings of commands that only open the database. Raises as `load`."""
+    settings, faults = environment.read(environ, DatabaseSettings)
+    if settings is None:
+        raise ConfigurationError(faults)
+    return settings
+
+
+def read(environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
+    """The settings, or None and the faults: for who has more faults to report with them."""
+    settings, faults = environment.read(environ, Settings)
+    if environ.get("EMAIL_PROVIDER") and not environ.get("EMAIL_FROM"):
+        faults.append("EMAIL_FROM is not set, and EMAIL_PROVIDER is")
+    return (None if faults else settings), faults
+
+
+def plugin_names(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What PLUGINS enables, for commands that need nothing else."""
+    return tuple(name for name in map(str.strip, environ.get("PLUGINS", "").split(",")) if name)
+
+
+def is_mail_address(text: str) -> bool:
+    """Whether `text` is one plain address that is safe to put into a header."""
+    try:
+        address = Address(addr_spec=text)
+    except (ValueError, IndexError):
+        return False
+    printable = text.isprintable() and " " not in text and len(text) <= ADDRESS_LENGTH_MAX
+    return bool(printable and address.username and address.domain)
