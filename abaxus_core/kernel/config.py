@@ -7,20 +7,19 @@ the prefix of its provider (kernel/plugin_manager.py).
 
 from collections.abc import Mapping
 from datetime import timedelta
-from email.headerregistry import Address
 from typing import Annotated, Final, Literal, Self
 
 import msgspec
 
 from abaxus_core.errors import ConfigurationError
 from abaxus_core.kernel import environment
+from abaxus_core.plugin.email import is_mail_address
 from abaxus_core.plugin.settings import ByteSize, Secret
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 MASTER_KEY_LENGTH_MIN: Final = 32
 BODY_SIZE_MAX: Final = 10 << 20
-ADDRESS_LENGTH_MAX: Final = 254
 EMAIL_FROM_UNSET: Final = "billing@abaxus.invalid"
 
 
@@ -143,13 +142,3 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
 def plugin_names(environ: Mapping[str, str]) -> tuple[str, ...]:
     """What PLUGINS enables, for commands that need nothing else."""
     return tuple(name for name in map(str.strip, environ.get("PLUGINS", "").split(",")) if name)
-
-
-def is_mail_address(text: str) -> bool:
-    """Whether `text` is one plain address that is safe to put into a header."""
-    try:
-        address = Address(addr_spec=text)
-    except (ValueError, IndexError):
-        return False
-    printable = text.isprintable() and " " not in text and len(text) <= ADDRESS_LENGTH_MAX
-    return bool(printable and address.username and address.domain)

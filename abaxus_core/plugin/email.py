@@ -20,6 +20,9 @@ import msgspec
 CONTRACT: Final = 1
 """Of this module. A new optional field leaves it; a removal or a new duty raises it."""
 
+ADDRESS_LENGTH_MAX: Final = 254
+"""RFC 5321 section 4.5.3.1.3, less the angle brackets of a path."""
+
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     filename: str
@@ -99,6 +102,16 @@ class EmailSenderDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     settings: type[msgspec.Struct]
     hosts: Callable[[Any], frozenset[str]]
     open: Callable[[Any, httpx.AsyncClient], AbstractAsyncContextManager[EmailSender]]
+
+
+def is_mail_address(text: str) -> bool:
+    """Whether `text` is one plain address that is safe to put into a header."""
+    try:
+        address = Address(addr_spec=text)
+    except (ValueError, IndexError):
+        return False
+    printable = text.isprintable() and " " not in text and len(text) <= ADDRESS_LENGTH_MAX
+    return bool(printable and address.username and address.domain)
 
 
 def mime(message: EmailMessage) -> bytes:
