@@ -1,0 +1,1 @@
+"""The billing rules, pure: no I/O, no clock, no randomness, no binary floating point, no async."""

@@ -1,0 +1,106 @@
+"""Exact decimals: what a number from outside may be, and arithmetic that never loses a digit.
+
+Every calculation of the domain runs in `exact()`; where a digit would be lost it raises instead.
+Rounding to money is money.py's.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import (
+    ROUND_HALF_UP,
+    Context,
+    Decimal,
+    DivisionByZero,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+    localcontext,
+)
+
+from abaxus_core.errors import InvalidInput
+
+# numeric(38, 10): product contract, section 3.
+DECIMALS_MAX = 10
+DIGITS_MAX = 38
+_LIMIT = Decimal(10) ** (DIGITS_MAX - DECIMALS_MAX)
+_STEP = Decimal(1).scaleb(-DECIMALS_MAX)
+
+# Wide enough for a sum of 10^19 quantities times a price (38 + 19 + 38 digits), and then some.
+_PRECISION = 200
+_EXACT = Context(
+    prec=_PRECISION,
+    rounding=ROUND_HALF_UP,
+    traps=[InvalidOperation, DivisionByZero, Overflow, Inexact],
+)
+_ROUNDING = Context(
+    prec=_PRECISION, rounding=ROUND_HALF_UP, traps=[InvalidOperation, DivisionByZero, Overflow]
+)
+
+ZERO = Decimal(0)
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Run Decimal arithmetic at 200 digits; a result that would need more raises `Inexact`."""
+    with localcontext(_EXACT):
+        yield
+
+
+def round_half_away(number: Decimal, decimals: int) -> Decimal:
+    """Return `number` at `decimals` places, halves away from zero.
+
+    >>> round_half_away(Decimal("-1.225"), 2)
+    Decimal('-1.23')
+    """
+    return number.quantize(Decimal(1).scaleb(-decimals), context=_ROUNDING)
+
+
+def divide(number: Decimal, divisor: Decimal) -> Decimal:
+    """Return the quotient at 200 digits, for results that are rounded next.
+
+    >>> round_half_away(divide(Decimal(49), Decimal(3)), 2)
+    Decimal('16.33')
+    """
+    return _ROUNDING.divide(number, divisor)
+
+
+def check_decimal(number: Decimal, field: str | None = None) -> Decimal:
+    """Return `number` if numeric(38, 10) holds it exactly; InvalidInput otherwise."""
+    if not number.is_finite():
+        raise InvalidInput("must be a finite number", field=field)
+    if not -_LIMIT < number < _LIMIT:
+        raise InvalidInput(
+            f"must have at most {DIGITS_MAX - DECIMALS_MAX} digits before the point", field=field
+        )
+    if number.quantize(_STEP, context=_ROUNDING) != number:
+        raise InvalidInput(f"must have at most {DECIMALS_MAX} decimals", field=field)
+    return number
+
+
+def check_not_negative(number: Decimal, field: str | None = None) -> Decimal:
+    """Return `number` if numeric(38, 10) holds it and it is not below zero; else InvalidInput."""
+    check_decimal(number, field)
+    if number < 0:
+        raise InvalidInput("must not be negative", field=field)
+    return number
+
+
+def shift(number: Decimal, places: int) -> Decimal:
+    """Return `number × 10^places`, exactly.
+
+    >>> shift(Decimal("157.75"), 2)
+    Decimal('15775')
+    """
+    return number.scaleb(places, context=_EXACT)
+
+
+def plain(number: Decimal) -> str:
+    """Return `number` in plain notation without trailing zeros, as the API answers it.
+
+    >>> plain(Decimal("1E+3")), plain(Decimal("0.00010")), plain(Decimal("-0.0"))
+    ('1000', '0.0001', '0')
+    """
+    text = f"{number:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
