@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import abaxus_core
-from abaxus_core.kernel import config
+from abaxus_core.kernel import config, environment
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
@@ -157,7 +157,7 @@ def test_ports_are_the_configured_ones(overlay: str) -> None:
 def test_every_variable_is_a_setting(overlay: str) -> None:
     (settings,) = (m["data"] for m in rendered(overlay) if m["kind"] == "ConfigMap")
     names = {*settings, *secret_template()["stringData"]}
-    assert names <= set(config.NAMES)
+    assert names <= set(environment.variables(config.Settings))
     values = {**settings, **secret_template()["stringData"]}
     config.load({**values, "API_MASTER_KEY": "k" * 32})
 

@@ -1,0 +1,107 @@
+"""The wheel: nothing is left behind, and it migrates a database from a fresh environment.
+
+The environment gets our wheel and, by a .pth file, the locked packages of the one that runs the
+tests: nothing is downloaded, and nothing of the checkout is importable.
+"""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import abaxus_core
+
+ROOT = Path(__file__).parents[2]
+VERSION = abaxus_core.__version__
+SHIPPED = {
+    "abaxus_core": "abaxus_core",
+    "abaxus_plugins": "abaxus_plugins",
+    "sql": "abaxus_core/_sql",
+}
+
+
+def run(*command: str | Path, cwd: Path, environ: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def build(source: Path, target: str, out: Path) -> Path:
+    run(sys.executable, "-m", "hatchling", "build", "-t", target, "-d", out, cwd=source)
+    (built,) = out.glob("*.whl" if target == "wheel" else "*.tar.gz")
+    return built
+
+
+def tracked_files() -> set[str]:
+    """Where each shipped file of the checkout belongs in the wheel."""
+    return {
+        f"{inside}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, inside in SHIPPED.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def contents(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(ROOT, "wheel", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a virtual environment that has the wheel."""
+    environment = tmp_path_factory.mktemp("installed") / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=ROOT)
+    python = environment / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=environment)
+    purelib = run(
+        python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=environment
+    )
+    (Path(purelib.strip()) / "locked.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return environment
+
+
+def test_every_file_is_in_the_wheel(wheel: Path) -> None:
+    assert contents(wheel) == tracked_files()
+
+
+def test_the_sdist_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    sdist = build(ROOT, "sdist", tmp_path / "sdist")
+    run("tar", "-xzf", sdist, cwd=tmp_path)
+    again = build(tmp_path / f"abaxus-{VERSION}", "wheel", tmp_path / "wheel")
+    assert contents(again) == contents(wheel)
+
+
+def test_the_code_is_the_wheels(installed: Path) -> None:
+    where = (
+        "import abaxus_core, abaxus_plugins; print(abaxus_core.__file__, abaxus_plugins.__file__)"
+    )
+    for path in run(installed / "bin" / "python", "-c", where, cwd=installed).split():
+        assert path.startswith(str(installed))
+
+
+def test_it_migrates_and_lists_its_plugins(installed: Path, empty_database_url: str) -> None:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": empty_database_url,
+        "DATABASE_SSL_MODE": "disable",
+        "API_MASTER_KEY": "k" * 32,
+    }
+    abaxus = installed / "bin" / "abaxus"
+    run(abaxus, "migrate", cwd=installed, environ=environ)
+    run(abaxus, "migrate", "--check", cwd=installed, environ=environ)
+    plugins = run(abaxus, "plugins", cwd=installed, environ=environ)
+    assert "sandbox" in plugins
+    assert "outbox" in plugins
