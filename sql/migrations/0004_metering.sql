@@ -12,6 +12,29 @@ CREATE TABLE event_inbox (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 ALTER TABLE event_inbox ALTER COLUMN events SET STORAGE EXTERNAL;
 
+-- Locks and returns the oldest rows that nobody else has locked, until they add up to events_max
+-- events or bytes_max bytes. A cursor locks row by row; LIMIT would count rows, not what is in them.
+CREATE FUNCTION claim_inbox(events_max integer, bytes_max integer) RETURNS SETOF event_inbox
+LANGUAGE plpgsql ROWS 20 AS $$
+DECLARE
+    oldest CURSOR FOR
+        SELECT * FROM event_inbox ORDER BY inbox_id FOR UPDATE SKIP LOCKED;
+    claimed event_inbox;
+    claimed_events integer := 0;
+    claimed_bytes integer := 0;
+BEGIN
+    OPEN oldest;
+    WHILE claimed_events < events_max AND claimed_bytes < bytes_max LOOP
+        FETCH oldest INTO claimed;
+        EXIT WHEN NOT FOUND;
+        claimed_events := claimed_events + claimed.event_count;
+        claimed_bytes := claimed_bytes + octet_length(claimed.events);
+        RETURN NEXT claimed;
+    END LOOP;
+    CLOSE oldest;
+END
+$$;
+
 -- An inbox row that could not land, whole, with the reason.
 CREATE TABLE event_quarantine (
     inbox_id       bigint      NOT NULL,
@@ -23,8 +46,8 @@ CREATE TABLE event_quarantine (
     CONSTRAINT event_quarantine_pkey PRIMARY KEY (inbox_id)
 );
 
--- Numbers landings. A landing holds a share lock while it runs; a watermark is read under the
--- exclusive one, so nothing that commits later can carry a number at or below it.
+-- Numbers landings. A landing holds a share lock while it runs; a watermark waits for those that
+-- have a number at or below it, so nothing that commits later can carry such a number.
 CREATE SEQUENCE landing_numbers AS bigint;
 
 -- Once, for ever, whatever the timestamp: this table knows no time.
@@ -35,11 +58,14 @@ CREATE TABLE event_keys (
     CONSTRAINT event_keys_once PRIMARY KEY (customer_no, event_key)
 );
 
+-- arrival_no orders events as they were accepted: the inbox row's number times 1000, plus the place
+-- in it. It settles which of two events of one instant is the last.
 CREATE TABLE events (
     customer_no     integer         NOT NULL,
     metric_no       integer         NOT NULL,
     occurred_at     timestamptz     NOT NULL,
     landing_no      bigint          NOT NULL,
+    arrival_no      bigint          NOT NULL,
     event_key       uuid            NOT NULL,
     payload_hash    bigint          NOT NULL,
     value           numeric(38, 10) NOT NULL,
@@ -51,16 +77,22 @@ CREATE TABLE events (
 
 CREATE INDEX events_customer_metric_time ON events (customer_no, metric_no, occurred_at);
 
--- The far past lands here; no month that gets a partition of its own does.
-CREATE TABLE events_default PARTITION OF events DEFAULT;
+-- Everything before the first month that has a partition of its own. There is no default partition:
+-- attaching a month beside one would lock and scan it.
+CREATE TABLE events_before_2000 PARTITION OF events
+    FOR VALUES FROM (MINVALUE) TO ('2000-01-01 00:00:00+00');
 
--- Makes the monthly partitions of the given months (first days) from 2000 on; idempotent.
+-- Makes the monthly partitions of the given months (first days) from 2000 on; idempotent, one caller
+-- at a time. Attaching locks out neither readers of the table nor landings.
 CREATE FUNCTION ensure_event_partitions(months date[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     month date;
     partition text;
 BEGIN
+    PERFORM pg_advisory_xact_lock(
+        hashtextextended(current_schema() || '.ensure_event_partitions', 0)
+    );
     FOREACH month IN ARRAY months LOOP
         CONTINUE WHEN month < DATE '2000-01-01';
         partition := 'events_' || to_char(month, 'YYYY_MM');
@@ -102,6 +134,7 @@ CREATE TABLE usage_daily (
     value_min        numeric     NOT NULL,
     last_value       numeric     NOT NULL,
     last_occurred_at timestamptz NOT NULL,
+    last_arrival_no  bigint      NOT NULL,
     landing_no       bigint      NOT NULL,
     CONSTRAINT usage_daily_pkey PRIMARY KEY (customer_no, metric_no, day)
 ) WITH (fillfactor = 70);

@@ -1,0 +1,116 @@
+"""The inbox: accepted events that have not landed, a row a request; and what could not land."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from abaxus_core.kernel.database import Connection, Record
+from abaxus_core.kernel.sql import queries
+
+_sql = queries("inbox")
+_append = _sql.exec("append")
+_claim = _sql.many("claim")
+_span = _sql.one("span")
+_backlog = _sql.one("backlog")
+_set_aside = _sql.exec("set_aside")
+_known_customers = _sql.many("known_customers")
+_known_subscriptions = _sql.many("known_subscriptions")
+
+
+class QueuedEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """An accepted event as a row of the inbox holds it: a JSON array, fields in this order.
+
+    A newer version may append fields that have defaults: pods of both read each other's rows.
+    `value` is in plain notation, `properties` the JSON text of an object.
+    """
+
+    customer_no: int
+    metric_no: int
+    event_key: UUID
+    payload_hash: int
+    occurred_at: datetime
+    value: str
+    idempotency_key: str
+    subscription_id: str | None
+    properties: str | None
+
+
+class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
+    inbox_id: int
+    event_count: int
+    events: bytes
+    received_at: datetime
+
+
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
+    """`oldest` is when the oldest event that waits was accepted; None when none does."""
+
+    event_count: int
+    oldest: datetime | None
+
+
+def encode_events(events: Sequence[QueuedEvent]) -> bytes:
+    return msgspec.json.encode(events)
+
+
+def decode_events(row: InboxRow) -> list[QueuedEvent]:
+    """Return the row's events. Raises msgspec.MsgspecError when it is not ours to read."""
+    return msgspec.json.decode(row.events, type=list[QueuedEvent])
+
+
+async def append(conn: Connection, events: Sequence[QueuedEvent], received_at: datetime) -> None:
+    """Queue the events of one request as one row; durable with the commit."""
+    await _append(conn, len(events), encode_events(events), received_at)
+
+
+async def claim(conn: Connection, *, events_max: int, bytes_max: int) -> list[InboxRow]:
+    """Take the oldest rows that nobody else holds; a rollback puts them back.
+
+    Stops after the row that reaches either bound.
+    """
+    rows = await _claim(conn, events_max, bytes_max)
+    return sorted((_row(record) for record in rows), key=lambda row: row.inbox_id)
+
+
+async def span(conn: Connection) -> int:
+    """Return an upper bound on the rows that wait, at the price of two index probes."""
+    row_count: int = (await _span(conn))["row_count"]
+    return row_count
+
+
+async def backlog(conn: Connection) -> Backlog:
+    """Return how many events wait, and since when."""
+    row = await _backlog(conn)
+    return Backlog(event_count=row["event_count"], oldest=row["oldest"])
+
+
+async def set_aside(conn: Connection, row: InboxRow, error: str, at: datetime) -> None:
+    """Keep a claimed row that cannot land, with the reason."""
+    await _set_aside(
+        conn, row.inbox_id, row.event_count, row.events, row.received_at, error, at
+    )
+
+
+async def known_customers(conn: Connection, customer_ids: Collection[str]) -> dict[str, int]:
+    """Return the numbers of those customers that exist, by id."""
+    rows = await _known_customers(conn, list(customer_ids))
+    return {row["customer_id"]: row["customer_no"] for row in rows}
+
+
+async def known_subscriptions(
+    conn: Connection, subscription_ids: Collection[str]
+) -> dict[str, int]:
+    """Return the customer's number of each of those subscriptions that exist, by id."""
+    rows = await _known_subscriptions(conn, list(subscription_ids))
+    return {row["subscription_id"]: row["customer_no"] for row in rows}
+
+
+def _row(record: Record) -> InboxRow:
+    return InboxRow(
+        inbox_id=record["inbox_id"],
+        event_count=record["event_count"],
+        events=record["events"],
+        received_at=record["received_at"],
+    )

@@ -1,0 +1,43 @@
+-- name: append :exec
+-- params: $1 event_count int4, $2 events bytea, $3 received_at timestamptz
+-- why: one accepted request is one row and one commit
+INSERT INTO event_inbox (event_count, events, received_at)
+VALUES ($1, $2, $3);
+
+-- name: claim :many
+-- params: $1 events_max int4, $2 bytes_max int4
+-- why: the oldest rows that no other landing holds; deleted in the transaction that lands them, so a crash brings them back
+DELETE FROM event_inbox AS i
+USING claim_inbox($1, $2) AS claimed
+WHERE i.inbox_id = claimed.inbox_id
+RETURNING i.inbox_id, claimed.event_count, claimed.events, i.received_at;
+
+-- name: span :one
+-- why: how many rows wait, from both ends of the primary key; an upper bound, since the numbers have gaps
+SELECT coalesce(max(inbox_id) - min(inbox_id) + 1, 0) AS row_count
+FROM event_inbox;
+
+-- name: backlog :one
+-- why: what is accepted and has not landed, for answers that say how far behind they are
+SELECT coalesce(sum(event_count), 0)::bigint AS event_count, min(received_at) AS oldest
+FROM event_inbox;
+
+-- name: set_aside :exec
+-- params: $1 inbox_id int8, $2 event_count int4, $3 events bytea, $4 received_at timestamptz, $5 error text, $6 quarantined_at timestamptz
+-- why: a row that cannot land is kept whole, with the reason, out of the way of the others
+INSERT INTO event_quarantine (inbox_id, event_count, events, received_at, error, quarantined_at)
+VALUES ($1, $2, $3, $4, $5, $6);
+
+-- name: known_customers :many
+-- params: $1 customer_ids text[]
+-- why: the numbers of a request's customers, all at once, by customers_id_once
+SELECT customer_id, customer_no
+FROM customers
+WHERE customer_id = ANY ($1);
+
+-- name: known_subscriptions :many
+-- params: $1 subscription_ids text[]
+-- why: whose the subscriptions are that a request's events name
+SELECT subscription_id, customer_no
+FROM subscriptions
+WHERE subscription_id = ANY ($1);
