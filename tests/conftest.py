@@ -1,0 +1,55 @@
+"""Fixtures: a PostgreSQL cluster a session, a migrated database a test, a clock, ids."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from abaxus_core.kernel.database import Database
+from abaxus_core.kernel.embedded_postgres import DURABLE, THROW_AWAY
+from abaxus_core.kernel.ids import Ids
+from tests.support.clock import FakeClock
+from tests.support.postgres import Cluster, TestDatabases, fresh_databases, running_server
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A throw-away server, fsync off."""
+    with running_server(THROW_AWAY) as server:
+        yield Cluster(server)
+
+
+@pytest.fixture(scope="session")
+def durable_cluster() -> Iterator[Cluster]:
+    """A server that keeps its promises, fsync on: for fault tests."""
+    with running_server(DURABLE) as server:
+        yield Cluster(server)
+
+
+@pytest.fixture
+async def databases(cluster: Cluster) -> AsyncIterator[TestDatabases]:
+    """A fresh migrated database: `.live`, `.test`, `.dsn`."""
+    async with fresh_databases(cluster) as databases:
+        yield databases
+
+
+@pytest.fixture
+async def durable_databases(durable_cluster: Cluster) -> AsyncIterator[TestDatabases]:
+    """The same on the durable server."""
+    async with fresh_databases(durable_cluster) as databases:
+        yield databases
+
+
+@pytest.fixture
+def live(databases: TestDatabases) -> Database:
+    """Live mode of a fresh database."""
+    return databases.live
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def ids(clock: FakeClock) -> Ids:
+    return Ids(clock)
