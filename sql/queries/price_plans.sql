@@ -80,7 +80,8 @@ LIMIT $4;
 -- name: hold_version :maybe
 -- params: $1 plan_id text, $2 version int4
 -- why: a subscription holds its version against deprecation until it is committed: once a deprecation is answered, nothing subscribes
-SELECT deprecated_at
+SELECT plan_id, version, name, currency, billing_interval, billing_count, changelog, effective_from,
+    deprecated_at, charges, entitlements, created_at
 FROM price_plan_versions
 WHERE plan_id = $1 AND version = $2
 FOR SHARE;

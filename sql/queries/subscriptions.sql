@@ -30,8 +30,8 @@ ORDER BY metric_no;
 -- name: get :maybe
 -- params: $1 subscription_id text
 -- why: with the calendar of its plan's version, which its periods follow from
-SELECT s.subscription_id, c.customer_id, s.plan_id, s.plan_version, s.start_at, s.end_at,
-    s.created_at, v.billing_interval, v.billing_count
+SELECT s.subscription_id, s.customer_no, c.customer_id, s.plan_id, s.plan_version, s.start_at,
+    s.end_at, s.billed_through, s.rated_watermark, s.created_at, v.billing_interval, v.billing_count
 FROM subscriptions AS s
 JOIN customers AS c ON c.customer_no = s.customer_no
 JOIN price_plan_versions AS v ON v.plan_id = s.plan_id AND v.version = s.plan_version
@@ -40,8 +40,8 @@ WHERE s.subscription_id = $1;
 -- name: page :many
 -- params: $1 before_id text, $2 row_limit int8
 -- why: newest first: the ids are ULIDs, which sort by time of creation
-SELECT s.subscription_id, c.customer_id, s.plan_id, s.plan_version, s.start_at, s.end_at,
-    s.created_at, v.billing_interval, v.billing_count
+SELECT s.subscription_id, s.customer_no, c.customer_id, s.plan_id, s.plan_version, s.start_at,
+    s.end_at, s.billed_through, s.rated_watermark, s.created_at, v.billing_interval, v.billing_count
 FROM subscriptions AS s
 JOIN customers AS c ON c.customer_no = s.customer_no
 JOIN price_plan_versions AS v ON v.plan_id = s.plan_id AND v.version = s.plan_version
@@ -52,8 +52,8 @@ LIMIT $2;
 -- name: page_of_customer :many
 -- params: $1 customer_id text, $2 before_id text, $3 row_limit int8
 -- why: the same for one customer, by subscriptions_of_customer
-SELECT s.subscription_id, c.customer_id, s.plan_id, s.plan_version, s.start_at, s.end_at,
-    s.created_at, v.billing_interval, v.billing_count
+SELECT s.subscription_id, s.customer_no, c.customer_id, s.plan_id, s.plan_version, s.start_at,
+    s.end_at, s.billed_through, s.rated_watermark, s.created_at, v.billing_interval, v.billing_count
 FROM customers AS c
 JOIN subscriptions AS s ON s.customer_no = c.customer_no
 JOIN price_plan_versions AS v ON v.plan_id = s.plan_id AND v.version = s.plan_version

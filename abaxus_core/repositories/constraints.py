@@ -1,0 +1,10 @@
+"""Which named constraint refused a row; repositories turn the name into a domain error."""
+
+import asyncpg
+
+
+def violated(error: asyncpg.IntegrityConstraintViolationError) -> str | None:
+    """The name of the constraint, as the migrations give it."""
+    # asyncpg sets the fields of the server's message as attributes that no type knows.
+    name: str | None = error.as_dict().get("constraint_name")
+    return name
