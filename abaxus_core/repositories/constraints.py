@@ -6,5 +6,4 @@ import asyncpg
 def violated(error: asyncpg.IntegrityConstraintViolationError) -> str | None:
     """The name of the constraint, as the migrations give it."""
     # asyncpg sets the fields of the server's message as attributes that no type knows.
-    name: str | None = error.as_dict().get("constraint_name")
-    return name
+    return vars(error).get("constraint_name")
