@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import abaxus_core
+from tests.support.postgres import Cluster
 
 ROOT = Path(__file__).parents[2]
 VERSION = abaxus_core.__version__
@@ -92,16 +93,20 @@ def test_the_code_is_the_wheels(installed: Path) -> None:
         assert path.startswith(str(installed))
 
 
-def test_it_migrates_and_lists_its_plugins(installed: Path, empty_database_url: str) -> None:
+async def test_it_migrates_an_empty_database(installed: Path, cluster: Cluster) -> None:
     environ = {
         "PATH": os.environ["PATH"],
-        "DATABASE_URL": empty_database_url,
+        "DATABASE_URL": await cluster.create(migrated=False),
         "DATABASE_SSL_MODE": "disable",
-        "API_MASTER_KEY": "k" * 32,
     }
     abaxus = installed / "bin" / "abaxus"
     run(abaxus, "migrate", cwd=installed, environ=environ)
     run(abaxus, "migrate", "--check", cwd=installed, environ=environ)
-    plugins = run(abaxus, "plugins", cwd=installed, environ=environ)
+    await cluster.drop(environ["DATABASE_URL"])
+
+
+def test_its_plugins_are_found(installed: Path) -> None:
+    environ = {"PATH": os.environ["PATH"], "PLUGINS": "sandbox,outbox"}
+    plugins = run(installed / "bin" / "abaxus", "plugins", cwd=installed, environ=environ)
     assert "sandbox" in plugins
     assert "outbox" in plugins
