@@ -142,15 +142,9 @@ def test_ports_are_the_configured_ones(overlay: str) -> None:
         assert port["containerPort"] == int(settings[setting])
         (rule,) = named(manifests, "NetworkPolicy", f"{component}-ingress")["spec"]["ingress"]
         assert [p["port"] for p in rule["ports"]] == [port["containerPort"]]
-        for probe, path in (
-            ("startup", "healthz"),
-            ("readiness", "healthz"),
-            ("liveness", "metrics"),
-        ):
-            assert container[f"{probe}Probe"]["httpGet"] == {
-                "path": f"/{path}",
-                "port": port["name"],
-            }
+        for probe in ("startupProbe", "readinessProbe"):
+            assert container[probe]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+        assert container["livenessProbe"]["tcpSocket"] == {"port": port["name"]}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
