@@ -1,4 +1,4 @@
-"""Stored events: landing them once, reading them back, and exact aggregates over windows of them."""
+"""Stored events: landing them once, reading them back, exact aggregates over windows of them."""
 
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
@@ -23,6 +23,7 @@ _count_late = _sql.one("count_late")
 _page = _sql.many("page")
 
 EVERYTHING: Final = 2**63 - 1
+_SHOWN: Final = ("metric_no", "occurred_at", "value", "idempotency_key", "subscription_id")
 
 
 class ArrivedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,12 +35,9 @@ class ArrivedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Conflict(msgspec.Struct, frozen=True, kw_only=True):
-    """A payload that came second under a key; `event` is its JSON."""
+    """A payload that came second under its key."""
 
-    customer_no: int
-    event_key: UUID
-    payload_hash: int
-    event: str
+    event: QueuedEvent
     received_at: datetime
 
 
@@ -127,12 +125,18 @@ async def record_conflicts(conn: Connection, conflicts: Sequence[Conflict]) -> N
     """Keep each payload that came second, once."""
     await _record_conflicts(
         conn,
-        [conflict.customer_no for conflict in conflicts],
-        [conflict.event_key for conflict in conflicts],
-        [conflict.payload_hash for conflict in conflicts],
-        [conflict.event for conflict in conflicts],
+        [conflict.event.customer_no for conflict in conflicts],
+        [conflict.event.event_key for conflict in conflicts],
+        [conflict.event.payload_hash for conflict in conflicts],
+        [_named(conflict.event) for conflict in conflicts],
         [conflict.received_at for conflict in conflicts],
     )
+
+
+def _named(event: QueuedEvent) -> str:
+    fields: dict[str, object] = {name: getattr(event, name) for name in _SHOWN}
+    fields["properties"] = msgspec.Raw((event.properties or "null").encode())
+    return msgspec.json.encode(fields).decode()
 
 
 async def aggregate(
@@ -170,7 +174,7 @@ async def count_late(conn: Connection, window: Window, watermark: int) -> int:
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events to list: newest first, below (before_at, before_key), at most `limit`."""
+    """Which events to list: newest first, below (before_at, before_key), at most `rows_max`."""
 
     customer_no: int
     metric_key: str | None
@@ -178,7 +182,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     end: datetime
     before_at: datetime
     before_key: UUID
-    limit: int
+    rows_max: int
 
 
 async def page(conn: Connection, asked: Page) -> list[StoredEvent]:
@@ -191,6 +195,6 @@ async def page(conn: Connection, asked: Page) -> list[StoredEvent]:
         asked.end,
         asked.before_at,
         asked.before_key,
-        asked.limit,
+        asked.rows_max,
     )
     return [StoredEvent(**dict(row)) for row in rows]

@@ -88,9 +88,7 @@ async def backlog(conn: Connection) -> Backlog:
 
 async def set_aside(conn: Connection, row: InboxRow, error: str, at: datetime) -> None:
     """Keep a claimed row that cannot land, with the reason."""
-    await _set_aside(
-        conn, row.inbox_id, row.event_count, row.events, row.received_at, error, at
-    )
+    await _set_aside(conn, row.inbox_id, row.event_count, row.events, row.received_at, error, at)
 
 
 async def known_customers(conn: Connection, customer_ids: Collection[str]) -> dict[str, int]:

@@ -16,9 +16,9 @@ _begin_landing = _sql.one("begin_landing")
 async def read(conn: Connection) -> int:
     """Return a watermark W: every landing numbered at or below W has committed or failed.
 
-    Waits for the landings that run. Call it in autocommit, before the transaction that rates: inside
-    one, the exclusive lock would hold up all landings until its end, and under REPEATABLE READ its
-    snapshot would be older than W.
+    Waits for the landings that run. Call it in autocommit, before the transaction that rates:
+    inside one, the exclusive lock would hold up all landings until its end, and the snapshot of a
+    REPEATABLE READ one would be older than W.
     """
     landing_no: int = (await _last_landing(conn))["landing_no"]
     await _await_landings(conn)

@@ -1,0 +1,271 @@
+"""Usage events: sent one by one or in batches, and listed."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from abaxus_core.domain.digest import event_id
+from abaxus_core.domain.events import Event
+from abaxus_core.domain.instants import INSTANT_MAX, INSTANT_MIN, parse_day_or_instant, start_of
+from abaxus_core.errors import AbaxusError, InvalidInput
+from abaxus_core.http import codec
+from abaxus_core.http.answers import Answer, answer
+from abaxus_core.http.codec import CallerId, IdempotencyKey, Item
+from abaxus_core.http.endpoint import Call, Endpoint
+from abaxus_core.http.errors import ErrorBody
+from abaxus_core.http.paging import Page, Paged, page, read_cursor
+from abaxus_core.kernel.database import Connection
+from abaxus_core.repositories.events import StoredEvent
+from abaxus_core.services import ingestion, usage
+from abaxus_core.services.ingestion import BATCH_MAX, Accepted, Offer, Result
+
+
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One usage event. `idempotency_key` is unique per customer, for ever."""
+
+    customer_id: CallerId
+    metric_key: Annotated[str, msgspec.Meta(min_length=1)]
+    value: Decimal
+    timestamp: datetime
+    idempotency_key: IdempotencyKey
+    properties: dict[str, Any] | None = None
+    subscription_id: str | None = None
+
+
+class NewBatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """1 to 1,000 events, each of the form of a single one."""
+
+    events: Annotated[list[Item], msgspec.Meta(min_length=1)]
+
+
+class EventAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """`event_id` follows from customer and key alone, so that any replay answers the same."""
+
+    event_id: str
+    status: Literal["queued"] = "queued"
+    idempotency_key: str
+    duplicate: bool
+
+
+class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the item at `index`; a rejected one carries `error` and no id."""
+
+    index: int
+    status: Literal["queued", "rejected"]
+    event_id: str | None
+    idempotency_key: str | None
+    duplicate: bool
+    error: ErrorBody | None
+
+
+class BatchAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """Every item is in exactly one of the three counts; `results` come in the order sent."""
+
+    accepted: int
+    duplicates: int
+    rejected: int
+    results: list[ItemResult]
+
+
+class EventQuery(Paged, frozen=True, kw_only=True):
+    """Timestamps or days (their midnight UTC); `from` is included, `to` is not."""
+
+    customer_id: CallerId
+    metric_key: str | None = None
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+
+
+class EventListed(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that has landed."""
+
+    event_id: str
+    customer_id: str
+    metric_key: str
+    value: str
+    timestamp: datetime
+    idempotency_key: str
+    properties: msgspec.Raw
+    subscription_id: str | None
+    received_at: datetime
+
+
+async def send(call: Call[NewEvent, None]) -> Answer:
+    """Accept one event; durable when answered."""
+    (result,) = await ingestion.accept(call.context, [_event(call.body)])
+    if isinstance(result, AbaxusError):
+        raise result
+    accepted = EventAccepted(
+        event_id=result.event_id,
+        idempotency_key=result.idempotency_key,
+        duplicate=result.duplicate,
+    )
+    return answer(202, accepted)
+
+
+async def send_batch(call: Call[NewBatch, None]) -> Answer:
+    """Accept what is valid of a batch; one bad item never fails the others."""
+    items = call.body.events
+    if len(items) > BATCH_MAX:
+        raise InvalidInput(
+            f"must hold at most {BATCH_MAX} events", code="BATCH_TOO_LARGE", field="events"
+        )
+    results = await ingestion.accept(call.context, [_offer(item) for item in items])
+    return answer(207, _batch(items, results))
+
+
+async def list_events(call: Call[None, EventQuery]) -> Answer:
+    """A customer's events, newest first."""
+    query = call.query
+    period = usage.check_period(
+        start_of(parse_day_or_instant(query.from_, "from")) if query.from_ else INSTANT_MIN,
+        start_of(parse_day_or_instant(query.to, "to")) if query.to else INSTANT_MAX,
+        field="to",
+    )
+    before = None if query.cursor is None else read_cursor(query.cursor, tuple[datetime, UUID])
+
+    async def step(conn: Connection) -> Page[EventListed]:
+        rows = await usage.list_events(
+            conn,
+            query.customer_id,
+            metric_key=query.metric_key,
+            period=period,
+            before=before,
+            rows_max=query.limit + 1,
+        )
+        cut = page(rows, query.limit, lambda row: (row.occurred_at, row.event_key))
+        listed = [_listed(query.customer_id, row) for row in cut.data]
+        return Page(data=listed, next_cursor=cut.next_cursor)
+
+    return await call.read(step)
+
+
+def _offer(item: object) -> Offer:
+    try:
+        return _event(codec.typed(NewEvent, item))
+    except InvalidInput as error:
+        return error
+
+
+def _event(body: NewEvent) -> Event:
+    return Event(
+        customer_id=body.customer_id,
+        metric_key=body.metric_key,
+        value=body.value,
+        timestamp=body.timestamp,
+        idempotency_key=body.idempotency_key,
+        properties=body.properties,
+        subscription_id=body.subscription_id,
+    )
+
+
+def _batch(items: Sequence[object], results: Sequence[Result]) -> BatchAccepted:
+    counts = Counter(_outcome(result) for result in results)
+    return BatchAccepted(
+        accepted=counts["accepted"],
+        duplicates=counts["duplicate"],
+        rejected=counts["rejected"],
+        results=[
+            _rejected(index, items[index], result)
+            if isinstance(result, AbaxusError)
+            else _queued(index, result)
+            for index, result in enumerate(results)
+        ],
+    )
+
+
+def _outcome(result: Result) -> str:
+    if isinstance(result, AbaxusError):
+        return "rejected"
+    return "duplicate" if result.duplicate else "accepted"
+
+
+def _queued(index: int, accepted: Accepted) -> ItemResult:
+    return ItemResult(
+        index=index,
+        status="queued",
+        event_id=accepted.event_id,
+        idempotency_key=accepted.idempotency_key,
+        duplicate=accepted.duplicate,
+        error=None,
+    )
+
+
+def _rejected(index: int, item: object, error: AbaxusError) -> ItemResult:
+    return ItemResult(
+        index=index,
+        status="rejected",
+        event_id=None,
+        idempotency_key=_key_of(item),
+        duplicate=False,
+        error=ErrorBody(code=error.code, message=error.message, field=error.field),
+    )
+
+
+def _key_of(item: object) -> str | None:
+    """The key of an item that may be anything, as far as it can be repeated to the caller."""
+    key = item.get("idempotency_key") if isinstance(item, dict) else None
+    return key.encode("utf-8", "backslashreplace").decode() if isinstance(key, str) else None
+
+
+def _listed(customer_id: str, event: StoredEvent) -> EventListed:
+    return EventListed(
+        event_id=event_id(event.event_key),
+        customer_id=customer_id,
+        metric_key=event.metric_key,
+        value=codec.plain(event.value),
+        timestamp=event.occurred_at,
+        idempotency_key=event.idempotency_key,
+        properties=msgspec.Raw((event.properties or "null").encode()),
+        subscription_id=event.subscription_id,
+        received_at=event.received_at,
+    )
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        method="POST",
+        path="/v1/events",
+        handler=send,
+        scope="ingest",
+        summary="Send a usage event",
+        tag="Events",
+        body=NewEvent,
+        answers={202: EventAccepted},
+        errors=(
+            "CUSTOMER_NOT_FOUND",
+            "METRIC_NOT_FOUND",
+            "SUBSCRIPTION_NOT_FOUND",
+            "METRIC_INACTIVE",
+            "TIMESTAMP_IN_FUTURE",
+            "BACKLOG_FULL",
+        ),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/events/batch",
+        handler=send_batch,
+        scope="ingest",
+        summary="Send up to 1,000 usage events",
+        tag="Events",
+        body=NewBatch,
+        answers={207: BatchAccepted},
+        errors=("BATCH_TOO_LARGE", "BACKLOG_FULL"),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/events",
+        handler=list_events,
+        scope="read",
+        summary="List a customer's usage events",
+        tag="Events",
+        query=EventQuery,
+        answers={200: Page[EventListed]},
+        errors=("CUSTOMER_NOT_FOUND", "METRIC_NOT_FOUND"),
+    ),
+)

@@ -1,0 +1,232 @@
+"""Reading usage back: the summary from rollups, the exact value from raw events, the events.
+
+The summary says how far the inbox is behind; compute waits for nothing but the landings that run.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import islice
+from typing import Final, Literal, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from abaxus_core.domain.customers import Customer
+from abaxus_core.domain.metrics import Metric
+from abaxus_core.errors import InvalidInput, NotFound
+from abaxus_core.kernel.database import Connection
+from abaxus_core.repositories import customers, events, inbox, metrics, rollups, watermarks
+from abaxus_core.repositories.events import Aggregate, StoredEvent, Window
+
+Span: TypeAlias = tuple[datetime, datetime]
+"""A half-open stretch of time, [start, end)."""
+Granularity: TypeAlias = Literal["hour", "day"]
+
+WINDOWS_MAX: Final = 10_000
+KEY_MAX: Final = UUID(int=2**128 - 1)
+
+_STEP: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+_ONE_SECOND: Final = timedelta(seconds=1)
+
+
+class Bucket(msgspec.Struct, frozen=True, kw_only=True):
+    start: datetime
+    value: Decimal
+    event_count: int
+
+
+class MetricUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """`buckets` is empty unless they were asked for."""
+
+    metric_key: str
+    aggregation: str
+    value: Decimal
+    event_count: int
+    buckets: list[Bucket]
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """`lag_s` is for how long the oldest event has waited that is not in here yet."""
+
+    usage: list[MetricUsage]
+    lag_s: int
+    queued_events: int
+
+
+class Computed(msgspec.Struct, frozen=True, kw_only=True):
+    """`late_event_count`: those of the events that were accepted at or after the period's end."""
+
+    aggregation: str
+    aggregate: Aggregate
+    late_event_count: int
+    watermark: int
+
+
+async def summarise(
+    conn: Connection,
+    customer_id: str,
+    *,
+    period: Span,
+    metric_key: str | None,
+    granularity: Granularity | None,
+    now: datetime,
+) -> Summary:
+    """Return what the customer used in the period, by metric, of what has landed.
+
+    Without `metric_key`: the metrics with events, in order of their keys. At most WINDOWS_MAX
+    buckets; InvalidInput beyond.
+    """
+    customer = await _customer(conn, customer_id)
+    # Before the usage: what lands in between is then counted twice rather than not at all.
+    waiting = await inbox.backlog(conn)
+    asked = await _metrics(conn, customer, metric_key, period)
+    buckets = _buckets(period, granularity, len(asked))
+    windows = [_window(customer, metric, span) for metric in asked for span in (period, *buckets)]
+    found = iter(await rollups.aggregate(conn, windows))
+    return Summary(
+        usage=[_usage(metric, list(islice(found, 1 + len(buckets))), buckets) for metric in asked],
+        lag_s=0 if waiting.oldest is None else max(0, (now - waiting.oldest) // _ONE_SECOND),
+        queued_events=waiting.event_count,
+    )
+
+
+async def compute(conn: Connection, customer_id: str, metric_key: str, period: Span) -> Computed:
+    """Return the exact value over a period from raw events, at a watermark.
+
+    `conn` must be in autocommit, see `watermarks.read`.
+    """
+    customer = await _customer(conn, customer_id)
+    metric = await _metric(conn, metric_key)
+    watermark = await watermarks.read(conn)
+    window = _window(customer, metric, period)
+    (found,) = await events.aggregate(conn, [window], watermark)
+    return Computed(
+        aggregation=metric.aggregation,
+        aggregate=found,
+        late_event_count=await events.count_late(conn, window, watermark),
+        watermark=watermark,
+    )
+
+
+async def list_events(
+    conn: Connection,
+    customer_id: str,
+    *,
+    metric_key: str | None,
+    period: Span,
+    before: tuple[datetime, UUID] | None,
+    rows_max: int,
+) -> Sequence[StoredEvent]:
+    """Return the customer's landed events of a period, newest first, those below `before`."""
+    customer = await _customer(conn, customer_id)
+    if metric_key is not None:
+        await _metric(conn, metric_key)
+    start, end = period
+    before_at, before_key = before or (end, KEY_MAX)
+    page = events.Page(
+        customer_no=customer.customer_no,
+        metric_key=metric_key,
+        start=start,
+        end=end,
+        before_at=before_at,
+        before_key=before_key,
+        rows_max=rows_max,
+    )
+    return await events.page(conn, page)
+
+
+def check_period(start: datetime, end: datetime, *, field: str) -> Span:
+    """Return [start, end); InvalidInput on `field` unless it has a length."""
+    if start >= end:
+        raise InvalidInput("must be after the start of the period", field=field)
+    return start, end
+
+
+def month_of(now: datetime) -> Span:
+    """Return the UTC calendar month around an instant.
+
+    >>> [each.isoformat() for each in month_of(datetime(2026, 12, 31, 23, tzinfo=UTC))]
+    ['2026-12-01T00:00:00+00:00', '2027-01-01T00:00:00+00:00']
+    """
+    first = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return first, (first + timedelta(days=31)).replace(day=1)
+
+
+async def _customer(conn: Connection, customer_id: str) -> Customer:
+    customer = await customers.get(conn, customer_id)
+    if customer is None:
+        raise NotFound(
+            f"there is no customer {customer_id}", code="CUSTOMER_NOT_FOUND", field="customer_id"
+        )
+    return customer
+
+
+async def _metric(conn: Connection, metric_key: str) -> Metric:
+    metric = await metrics.get(conn, metric_key)
+    if metric is None:
+        raise NotFound(
+            f"there is no metric {metric_key}", code="METRIC_NOT_FOUND", field="metric_key"
+        )
+    return metric
+
+
+async def _metrics(
+    conn: Connection,
+    customer: Customer,
+    metric_key: str | None,
+    period: Span,
+) -> list[Metric]:
+    if metric_key is not None:
+        return [await _metric(conn, metric_key)]
+    keys = await rollups.metrics_used(conn, customer.customer_no, *period)
+    found = await metrics.find(conn, keys)
+    return [found[key] for key in keys]
+
+
+def _buckets(period: Span, granularity: Granularity | None, metric_count: int) -> list[Span]:
+    if granularity is None:
+        return []
+    start, end = period
+    if (end - start) // _STEP[granularity] * max(metric_count, 1) > WINDOWS_MAX:
+        raise InvalidInput(
+            f"gives more than {WINDOWS_MAX} buckets; ask for a shorter period or for one metric",
+            field="granularity",
+        )
+    return list(_cut(start, end, granularity))
+
+
+def _cut(start: datetime, end: datetime, granularity: Granularity) -> Iterator[Span]:
+    """Whole UTC hours or days, and what of one is left at the edges of the period."""
+    hour = start.hour if granularity == "hour" else 0
+    following = start.replace(hour=hour, minute=0, second=0, microsecond=0) + _STEP[granularity]
+    while start < end:
+        yield start, min(following, end)
+        start, following = following, following + _STEP[granularity]
+
+
+def _window(customer: Customer, metric: Metric, span: Span) -> Window:
+    start, end = span
+    return Window(
+        customer_no=customer.customer_no,
+        metric_no=metric.metric_no,
+        aggregation=metric.aggregation,
+        property=metric.property,
+        percentile=metric.percentile,
+        start=start,
+        end=end,
+    )
+
+
+def _usage(metric: Metric, found: Sequence[Aggregate], buckets: Sequence[Span]) -> MetricUsage:
+    whole, *parts = found
+    return MetricUsage(
+        metric_key=metric.key,
+        aggregation=metric.aggregation,
+        value=whole.value,
+        event_count=whole.event_count,
+        buckets=[
+            Bucket(start=start, value=part.value, event_count=part.event_count)
+            for (start, _), part in zip(buckets, parts, strict=True)
+        ],
+    )
