@@ -23,6 +23,7 @@ from abaxus_core.repositories.inbox import InboxRow
 EVENTS_MAX: Final = 20_000
 BYTES_MAX: Final = 8 << 20
 ROW_EVENTS_MAX: Final = 1_000
+PARTITION_ROUNDS_MAX: Final = 100
 ONE: Final = 1
 
 # What a row can do to a landing by what is in it, and will do again.
@@ -75,11 +76,12 @@ class Lander:
         return total
 
     async def _land(self, events_max: int) -> Landed:
-        while True:
+        for _ in range(PARTITION_ROUNDS_MAX):
             try:
                 return await self._database.transaction(lambda conn: self._step(conn, events_max))
             except _PartitionsMissing as missing:
                 await self._make_partitions(missing.months)
+        return Landed()
 
     async def _make_partitions(self, months: frozenset[date]) -> None:
         """In a transaction of its own: DDL locks must not be held while events are stored."""
