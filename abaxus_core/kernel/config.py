@@ -87,11 +87,11 @@ class DatabaseSettings(LogSettings, frozen=True, kw_only=True):
     """All that `abaxus migrate` needs."""
 
     database_url: PostgresUrl
-    database_max_connections: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 25
+    database_max_connections: Annotated[int, msgspec.Meta(ge=4, le=1000)] = 25
     database_idle_timeout: timedelta = timedelta(seconds=600)
     database_connect_timeout: timedelta = timedelta(seconds=10)
     database_ssl_mode: Literal["disable", "require", "verify-ca", "verify-full"] = "require"
-    database_statement_cache_size: Annotated[int, msgspec.Meta(ge=0, le=10000)] = 100
+    database_statement_cache_size: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 512
 
 
 class Settings(DatabaseSettings, frozen=True, kw_only=True):
@@ -106,7 +106,7 @@ class Settings(DatabaseSettings, frozen=True, kw_only=True):
 
     worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     worker_port: Port = 0
-    ingest_backlog_max: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
+    ingest_backlog_max: Annotated[int, msgspec.Meta(ge=1)] = 100_000
 
     plugins: tuple[str, ...] = ()
     payment_provider: str | None = None

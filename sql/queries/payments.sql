@@ -1,0 +1,86 @@
+-- name: lock_bill :maybe
+-- params: $1 invoice_id text
+-- why: what a charge needs of an invoice and its customer; the invoice is locked, so that its state and its attempts change one at a time
+SELECT i.invoice_id, i.status, i.total_minor, i.currency, c.billing_provider,
+    c.provider_customer_id, c.provider_payment_method
+FROM invoices AS i
+JOIN customers AS c USING (customer_no)
+WHERE i.invoice_id = $1
+FOR NO KEY UPDATE OF i;
+
+-- name: insert :exec
+-- params: $1 payment_id text, $2 invoice_id text, $3 provider text, $4 account_fingerprint text, $5 attempt_id uuid, $6 idempotency_key uuid, $7 amount_minor numeric, $8 currency text, $9 request jsonb, $10 request_sha256 bytea, $11 next_check_at timestamptz, $12 created_at timestamptz
+-- why: payments_one_live lets one attempt of an invoice in; 0 rows when there is one
+INSERT INTO payments (
+    payment_id, invoice_id, provider, account_fingerprint, attempt_id, idempotency_key,
+    amount_minor, currency, request, request_sha256, state, next_check_at, created_at
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'created', $11, $12)
+ON CONFLICT DO NOTHING;
+
+-- name: get :maybe
+-- params: $1 payment_id text
+-- why: by the primary key
+SELECT payment_id, invoice_id, provider, account_fingerprint, attempt_id, idempotency_key,
+    amount_minor, currency, state, sends, maybe_executed, first_sent_at, last_sent_at, lease_id,
+    leased_until, next_check_at, checks, provider_payment_id, code, provider_code, retry,
+    created_at, settled_at
+FROM payments
+WHERE payment_id = $1;
+
+-- name: live_of_invoice :maybe
+-- params: $1 invoice_id text
+-- why: the attempt that keeps another out, by payments_one_live
+SELECT payment_id, invoice_id, provider, account_fingerprint, attempt_id, idempotency_key,
+    amount_minor, currency, state, sends, maybe_executed, first_sent_at, last_sent_at, lease_id,
+    leased_until, next_check_at, checks, provider_payment_id, code, provider_code, retry,
+    created_at, settled_at
+FROM payments
+WHERE invoice_id = $1
+    AND state IN (
+        'created', 'sending', 'transient', 'unknown', 'pending', 'requires_action',
+        'needs_operator'
+    )
+LIMIT 1;
+
+-- name: page_of_invoice :many
+-- params: $1 invoice_id text, $2 row_limit int8
+-- why: an invoice's latest attempts, newest first, by payments_of_invoice
+SELECT payment_id, invoice_id, provider, account_fingerprint, attempt_id, idempotency_key,
+    amount_minor, currency, state, sends, maybe_executed, first_sent_at, last_sent_at, lease_id,
+    leased_until, next_check_at, checks, provider_payment_id, code, provider_code, retry,
+    created_at, settled_at
+FROM payments
+WHERE invoice_id = $1
+ORDER BY created_at DESC
+LIMIT $2;
+
+-- name: request :one
+-- params: $1 payment_id text
+-- why: the frozen bytes, apart: only a send or a look-up needs them
+SELECT request, request_sha256
+FROM payments
+WHERE payment_id = $1;
+
+-- name: compare_and_set :exec
+-- params: $1 payment_id text, $2 was_state text, $3 was_sends int4, $4 was_checks int4, $5 state text, $6 sends int4, $7 checks int4, $8 maybe_executed bool, $9 first_sent_at timestamptz, $10 last_sent_at timestamptz, $11 lease_id uuid, $12 leased_until timestamptz, $13 next_check_at timestamptz, $14 provider_payment_id text, $15 code text, $16 provider_code text, $17 retry text, $18 outcome jsonb, $19 settled_at timestamptz
+-- why: moves an attempt on if nobody did meanwhile; every send and every check counts up, so a stale writer changes 0 rows
+UPDATE payments
+SET state = $5, sends = $6, checks = $7, maybe_executed = $8, first_sent_at = $9,
+    last_sent_at = $10, lease_id = $11, leased_until = $12, next_check_at = $13,
+    provider_payment_id = $14, code = $15, provider_code = $16, retry = $17,
+    outcome = coalesce($18, outcome), settled_at = $19
+WHERE payment_id = $1 AND state = $2 AND sends = $3 AND checks = $4;
+
+-- name: due :many
+-- params: $1 now timestamptz, $2 row_limit int8
+-- why: attempts somebody must look after, by payments_due
+SELECT payment_id, invoice_id, provider, account_fingerprint, attempt_id, idempotency_key,
+    amount_minor, currency, state, sends, maybe_executed, first_sent_at, last_sent_at, lease_id,
+    leased_until, next_check_at, checks, provider_payment_id, code, provider_code, retry,
+    created_at, settled_at
+FROM payments
+WHERE next_check_at <= $1
+    AND state IN ('created', 'sending', 'transient', 'unknown', 'pending', 'requires_action')
+ORDER BY next_check_at
+LIMIT $2;
