@@ -8,7 +8,7 @@ import msgspec
 from abaxus_core.domain import plans
 from abaxus_core.domain.entitlements import Entitlement, LimitEntitlement
 from abaxus_core.domain.periods import Cadence
-from abaxus_core.domain.plans import PlanVersion
+from abaxus_core.domain.plans import PlanStatus, PlanVersion
 from abaxus_core.domain.pricing import Charge
 from abaxus_core.errors import InvalidInput, NotFound
 from abaxus_core.kernel.database import Connection, wake_after_commit
@@ -79,6 +79,25 @@ async def get_version(conn: Connection, plan_id: str, version: int, *, now: date
             field="version",
         )
     return placed
+
+
+async def page_of_versions(
+    conn: Connection, plan_id: str, *, now: datetime, before_version: int, rows_max: int
+) -> list[Placed]:
+    """The plan's versions, newest first, those numbered below. Raises PLAN_NOT_FOUND."""
+    placed = await repository.page_of_versions(
+        conn, plan_id, now=now, before_version=before_version, rows_max=rows_max
+    )
+    if not placed:
+        await get(conn, plan_id, now=now)
+    return placed
+
+
+def status_of(placed: Placed, now: datetime) -> PlanStatus:
+    """The version's status at the instant it was read for."""
+    # Of the plan's other versions only the active one matters, and it is known to be this or not.
+    rivals = [placed.version] if placed.active_version == placed.version.version else []
+    return plans.status_of(placed.version, rivals, now)
 
 
 def _unnumbered(work: Work, new: NewVersion) -> PlanVersion:

@@ -8,7 +8,7 @@ from abaxus_core.domain import plans
 from abaxus_core.domain.customers import Customer, check_currency
 from abaxus_core.domain.plans import PlanVersion
 from abaxus_core.domain.subscriptions import Subscription, check_life
-from abaxus_core.errors import Conflict, InvalidInput, InvariantBroken, NotFound
+from abaxus_core.errors import Conflict, InvariantBroken, NotFound
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import customers, price_plans
 from abaxus_core.repositories import subscriptions as repository
@@ -86,7 +86,7 @@ async def _active_version(work: Work, plan_id: str, *, at: datetime) -> int:
         raise _no_such("price plan", plan_id, code="PLAN_NOT_FOUND", field="plan_id")
     if placed.active_version is None:
         plans.check_subscribable(placed.version, work.now)
-        raise InvalidInput(
+        raise NotFound(
             f"no version of price plan {plan_id} is in effect then",
             code="PLAN_VERSION_NOT_FOUND",
             field="plan_id",
@@ -94,10 +94,10 @@ async def _active_version(work: Work, plan_id: str, *, at: datetime) -> int:
     return placed.active_version
 
 
-async def _no_version(work: Work, plan_id: str, version: int) -> InvalidInput:
+async def _no_version(work: Work, plan_id: str, version: int) -> NotFound:
     if await price_plans.get_current(work.conn, plan_id, now=work.now) is None:
         return _no_such("price plan", plan_id, code="PLAN_NOT_FOUND", field="plan_id")
-    return InvalidInput(
+    return NotFound(
         f"price plan {plan_id} has no version {version}",
         code="PLAN_VERSION_NOT_FOUND",
         field="plan_version",
@@ -140,5 +140,5 @@ async def _record(work: Work, subscription: Subscription) -> None:
     )
 
 
-def _no_such(what: str, name: str, *, code: str, field: str) -> InvalidInput:
-    return InvalidInput(f"there is no {what} {name}", code=code, field=field)
+def _no_such(what: str, name: str, *, code: str, field: str) -> NotFound:
+    return NotFound(f"there is no {what} {name}", code=code, field=field)
