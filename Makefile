@@ -45,6 +45,9 @@ bench: env ## Run every benchmark
 demo-airport: env ## Bill a year of real flights; all invoices to OUT=invoices.json
 	$(BIN)/python -m examples.airport --out $(OUT)
 
+schema: env ## Write sql/schema.sql from the migrations
+	$(BIN)/python -m tests.support.schema
+
 lock: ## Lock the dependencies again (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --quiet pyproject.toml --extra embedded -o requirements/run.txt
@@ -55,4 +58,4 @@ lock: ## Lock the dependencies again (needs uv)
 	echo hatchling | uv pip compile --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --quiet - -c requirements/dev.txt -o requirements/build.txt
 
-.PHONY: help env run test lint check bench demo-airport lock
+.PHONY: help env run test lint check bench demo-airport schema lock

@@ -32,6 +32,13 @@ async def databases(cluster: Cluster) -> AsyncIterator[TestDatabases]:
         yield databases
 
 
+@pytest.fixture(scope="module")
+async def module_databases(cluster: Cluster) -> AsyncIterator[TestDatabases]:
+    """One for a whole module, whose tests leave nothing behind that others would see."""
+    async with fresh_databases(cluster) as databases:
+        yield databases
+
+
 @pytest.fixture
 async def durable_databases(durable_cluster: Cluster) -> AsyncIterator[TestDatabases]:
     """The same on the durable server."""

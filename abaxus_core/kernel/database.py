@@ -219,7 +219,7 @@ def _split(connections_max: int) -> tuple[int, int]:
 
 
 async def _open_pool(dsn: str, settings: PoolSettings, schema: str, connections_max: int) -> Any:
-    return await create_pool(  # type: ignore[no-untyped-call] - asyncpg carries no types
+    return await create_pool(  # type: ignore[no-untyped-call]
         dsn,
         min_size=0,
         max_size=connections_max,

@@ -12,7 +12,14 @@ from contextlib import suppress
 from typing import Any, TypeAlias
 
 import structlog
-from asyncpg.exceptions import InterfaceError, PostgresError
+from asyncpg.exceptions import (
+    InsufficientResourcesError,
+    InterfaceError,
+    OperatorInterventionError,
+    PostgresConnectionError,
+    ReadOnlySQLTransactionError,
+    TransactionRollbackError,
+)
 
 from abaxus_core.kernel.sql import queries
 
@@ -32,7 +39,17 @@ CLOSE_TIMEOUT_MS = 1_000
 Connect: TypeAlias = Callable[[], Awaitable[Any]]
 Callback: TypeAlias = Callable[[str], None]
 
-CONNECTION_FAULTS = (OSError, TimeoutError, PostgresError, InterfaceError)
+# What passes by itself: a cut wire, a restart, a failover, a server that is full.
+CONNECTION_FAULTS = (
+    OSError,
+    TimeoutError,
+    InterfaceError,
+    PostgresConnectionError,
+    OperatorInterventionError,
+    InsufficientResourcesError,
+    ReadOnlySQLTransactionError,
+    TransactionRollbackError,
+)
 
 
 class Listener:

@@ -1,12 +1,13 @@
 -- abaxus: scope mode
--- The job queue. A completed job is deleted; a cancelled or discarded one stays, with its error.
+-- The job queue (docs/decisions/0006-the-queue.md). A completed job is deleted; a cancelled or
+-- discarded one stays a while, with its error.
 
 CREATE TABLE jobs (
     job_id       bigint      GENERATED ALWAYS AS IDENTITY,
     kind         text        NOT NULL,
     payload      jsonb       NOT NULL,
     state        text        NOT NULL DEFAULT 'available',
-    priority     smallint    NOT NULL DEFAULT 100,
+    priority     smallint    NOT NULL,
     due_at       timestamptz NOT NULL,
     attempt      integer     NOT NULL DEFAULT 0,
     attempts_max integer     NOT NULL,
@@ -18,8 +19,12 @@ CREATE TABLE jobs (
     finished_at  timestamptz,
     CONSTRAINT jobs_pkey PRIMARY KEY (job_id),
     CONSTRAINT jobs_state_known CHECK (state IN ('available', 'running', 'cancelled', 'discarded')),
+    CONSTRAINT jobs_priority_known CHECK (priority IN (10, 100, 200)),
     CONSTRAINT jobs_attempts_bounded CHECK (attempts_max BETWEEN 1 AND 100),
-    CONSTRAINT jobs_lease_while_running CHECK ((state = 'running') = (lease_id IS NOT NULL)),
+    CONSTRAINT jobs_lease_while_running CHECK (
+        (state = 'running') = (lease_id IS NOT NULL)
+        AND (lease_id IS NULL) = (leased_until IS NULL)
+    ),
     CONSTRAINT jobs_finished_when_final CHECK (
         (state IN ('cancelled', 'discarded')) = (finished_at IS NOT NULL)
     )
@@ -29,8 +34,10 @@ CREATE TABLE jobs (
     autovacuum_vacuum_threshold = 1000
 );
 
+-- A claim walks it once per priority, so jobs of the future are never stepped over.
 CREATE INDEX jobs_claimable ON jobs (priority, due_at, job_id) WHERE state = 'available';
 CREATE INDEX jobs_leases ON jobs (leased_until) WHERE state = 'running';
+CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key)
     WHERE unique_key IS NOT NULL AND state IN ('available', 'running');
 

@@ -61,5 +61,5 @@ SELECT index_relation.relname::text AS name
 FROM pg_index
 JOIN pg_class AS index_relation ON index_relation.oid = pg_index.indexrelid
 JOIN pg_namespace ON pg_namespace.oid = index_relation.relnamespace
-WHERE NOT pg_index.indisvalid AND pg_namespace.nspname = ANY($1)
+WHERE NOT pg_index.indisvalid AND pg_namespace.nspname = ANY ($1::text[])
 ORDER BY index_relation.relname;

@@ -1,0 +1,143 @@
+"""What a worker does to jobs in the database: lease, renew, complete, give back, discard.
+
+Every statement compares the lease, so that a worker whose lease was taken over changes nothing.
+Time is the database's, the only clock that all workers share.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from abaxus_core.kernel.clock import Clock
+from abaxus_core.kernel.database import Database
+from abaxus_core.kernel.queue import Priority
+from abaxus_core.kernel.sql import Record, queries
+
+_sql = queries("queue")
+_settle_and_claim = _sql.many("settle_and_claim")
+_settle = _sql.exec("settle")
+_give_back = _sql.exec("give_back")
+_discard = _sql.exec("discard")
+_renew = _sql.many("renew")
+_next_due = _sql.one("next_due")
+
+PRIORITIES = sorted(Priority)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Claim:
+    """A job that this worker holds, until `expires_ns` on its own monotonic clock."""
+
+    __slots__ = ("expires_ns", "job_id", "lease_id", "record")
+
+    def __init__(self, record: Record, lease_id: UUID, expires_ns: int) -> None:
+        self.record = record
+        self.job_id: int = record["job_id"]
+        self.lease_id = lease_id
+        self.expires_ns = expires_ns
+
+    @property
+    def expired(self) -> bool:
+        return time.monotonic_ns() >= self.expires_ns
+
+
+class Claims:
+    """The claims of one worker on the kinds it handles. `clock` may only run ahead: see tests."""
+
+    def __init__(
+        self, database: Database, kinds: Sequence[str], *, lease: timedelta, clock: Clock | None
+    ) -> None:
+        self._database = database
+        self._kinds = list(kinds)
+        self._lease = lease
+        self._clock = clock
+
+    async def settle_and_claim(self, done: Sequence[Claim], claim_max: int) -> list[Claim]:
+        """Complete `done` and lease at most `claim_max` jobs, the most urgent first."""
+        lease_id, expires_ns = uuid4(), self._expires_ns()
+        async with self._database.connection() as conn:
+            records = await _settle_and_claim(
+                conn,
+                [claim.job_id for claim in done],
+                [claim.lease_id for claim in done],
+                PRIORITIES,
+                self._kinds,
+                claim_max,
+                lease_id,
+                self._lease,
+                self._now(),
+            )
+        return [Claim(record, lease_id, expires_ns) for record in records]
+
+    async def settle(self, done: Sequence[Claim]) -> None:
+        """Complete `done`."""
+        async with self._database.connection() as conn:
+            await _settle(
+                conn, [claim.job_id for claim in done], [claim.lease_id for claim in done]
+            )
+
+    async def give_back(
+        self, claim: Claim, *, delay: timedelta, error: str | None, attempt_spent: bool
+    ) -> None:
+        """Make it available again after `delay`; an attempt not spent does not count."""
+        async with self._database.connection() as conn:
+            await _give_back(
+                conn,
+                [claim.job_id],
+                [claim.lease_id],
+                delay,
+                error,
+                0 if attempt_spent else 1,
+                self._now(),
+            )
+
+    async def give_back_untouched(self, claims: Sequence[Claim]) -> None:
+        """Make jobs that never began available again, at once."""
+        async with self._database.connection() as conn:
+            await _give_back(
+                conn,
+                [claim.job_id for claim in claims],
+                [claim.lease_id for claim in claims],
+                timedelta(),
+                None,
+                1,
+                self._now(),
+            )
+
+    async def discard(self, claim: Claim, error: str) -> None:
+        """Never run it again; keep it with its error."""
+        async with self._database.connection() as conn:
+            await _discard(conn, claim.job_id, claim.lease_id, error)
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Extend the leases; the claims that were lost, taken over by somebody."""
+        expires_ns = self._expires_ns()
+        async with self._database.connection() as conn:
+            records = await _renew(
+                conn,
+                [claim.job_id for claim in claims],
+                [claim.lease_id for claim in claims],
+                self._lease,
+                self._now(),
+            )
+        kept = {record["job_id"] for record in records}
+        for claim in claims:
+            if claim.job_id in kept:
+                claim.expires_ns = expires_ns
+        return [claim for claim in claims if claim.job_id not in kept]
+
+    async def next_due(self) -> timedelta | None:
+        """How long until a job is due; zero or less if one is, None if none waits."""
+        async with self._database.connection() as conn:
+            wait: timedelta | None = (await _next_due(conn, PRIORITIES, self._kinds, self._now()))[
+                "wait"
+            ]
+        return wait
+
+    def _now(self) -> object:
+        return self._clock() if self._clock is not None else None
+
+    def _expires_ns(self) -> int:
+        """Taken before the statement is sent, so that ours ends before the database's."""
+        return time.monotonic_ns() + self._lease // _MICROSECOND * 1_000

@@ -1,0 +1,103 @@
+"""A small catalogue to meter against, and short ways to offer and land events."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from abaxus_core.domain.customers import Customer
+from abaxus_core.domain.events import Event
+from abaxus_core.domain.metrics import Metric
+from abaxus_core.kernel import config
+from abaxus_core.kernel.clock import Clock
+from abaxus_core.kernel.database import Connection, Database
+from abaxus_core.kernel.ids import Ids
+from abaxus_core.repositories import customers, metrics
+from abaxus_core.services.ingestion import Accepted, Offer, accept
+from abaxus_core.services.landing import Landed, Lander
+from abaxus_core.services.work import Context
+
+T0 = datetime(2026, 5, 1, tzinfo=UTC)
+
+METRICS: tuple[dict[str, object], ...] = (
+    {"key": "total", "aggregation": "sum"},
+    {"key": "calls", "aggregation": "count"},
+    {"key": "peak", "aggregation": "max"},
+    {"key": "low", "aggregation": "min"},
+    {"key": "level", "aggregation": "last"},
+    {"key": "users", "aggregation": "unique_count", "property": "user"},
+    {"key": "p95", "aggregation": "percentile", "percentile": Decimal(95)},
+    {"key": "whole", "aggregation": "sum", "value_type": "integer"},
+    {"key": "gone", "aggregation": "sum"},
+)
+
+
+def context_of(database: Database, clock: Clock, **settings: str) -> Context:
+    """A context without providers."""
+    environ = {
+        "DATABASE_URL": "postgresql://unused",
+        "API_MASTER_KEY": "k" * config.MASTER_KEY_LENGTH_MIN,
+        **settings,
+    }
+    return Context(
+        mode=database.mode,
+        database=database,
+        clock=clock,
+        ids=Ids(clock),
+        settings=config.load(environ),
+        payment_providers={},
+        default_payment_provider=None,
+        email_provider=None,
+        email_sender=None,
+    )
+
+
+async def make_catalogue(
+    database: Database, customer_ids: Sequence[str] = ("acme", "beta")
+) -> None:
+    """The metrics above (`gone` is deactivated) and some customers."""
+
+    async def step(conn: Connection) -> None:
+        for fields in METRICS:
+            key = str(fields["key"])
+            await metrics.insert(
+                conn, Metric(metric_no=0, id=f"met_{key}", name=key, created_at=T0, **fields)
+            )
+        await metrics.set_status(conn, "gone", "inactive")
+        for customer_id in customer_ids:
+            await customers.insert(conn, Customer(customer_no=0, id=customer_id, created_at=T0))
+
+    await database.transaction(step)
+
+
+def event(key: str = "k1", **fields: object) -> Event:
+    """An event of `acme` for `total`, worth 1, at T0, unless said otherwise."""
+    given: dict[str, object] = {
+        "customer_id": "acme",
+        "metric_key": "total",
+        "value": Decimal(1),
+        "timestamp": T0,
+        "idempotency_key": key,
+        **fields,
+    }
+    return Event(**given)
+
+
+async def offer(context: Context, *offers: Offer) -> list[bool | str]:
+    """What became of each: its error's code, or whether it was a duplicate."""
+    results = await accept(context, offers)
+    return [one.duplicate if isinstance(one, Accepted) else one.code for one in results]
+
+
+async def land_all(context: Context) -> list[Landed]:
+    """Land until the inbox is empty."""
+    lander = Lander(context.database, context.clock)
+    landings = []
+    while (landed := await lander.land()).row_count:
+        landings.append(landed)
+    return landings
+
+
+async def fetch(database: Database, statement: str, *args: object) -> list[tuple[object, ...]]:
+    """Rows of a statement that only a test needs."""
+    async with database.connection() as conn:
+        return [tuple(row) for row in await conn.fetch(statement, *args)]
