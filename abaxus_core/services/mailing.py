@@ -1,0 +1,174 @@
+"""Mailing invoices: the mail is written with the request, delivered by the worker, at least once.
+
+What may have arrived is sent again as the same mail: same Message-ID, same bytes. A refusal for
+good and a mail given up stay on the row, in the audit log of the invoice and in the metrics.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from abaxus_core.domain.invoices import Invoice
+from abaxus_core.errors import IllegalTransition, InvalidInput, InvariantBroken, NotFound
+from abaxus_core.kernel.queue import Snooze, enqueue
+from abaxus_core.plugin.email import EmailOutcome, EmailSender, is_mail_address
+from abaxus_core.repositories import customers, emails, invoices
+from abaxus_core.repositories.emails import Delivery, Mail
+from abaxus_core.services import audit, invoice_mail
+from abaxus_core.services.invoice_mail import Envelope
+from abaxus_core.services.jobs import EMAIL_DELIVER, DeliverEmail
+from abaxus_core.services.work import SYSTEM, Context, Work, perform
+
+DELIVERY_TIMEOUT_S: Final = 120
+DELIVERIES_MAX: Final = 12
+DELIVERY_DELAYS: Final = (
+    timedelta(seconds=10),
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=6),
+    timedelta(hours=12),
+)
+RETRY_AFTER_MAX_S: Final = 86_400
+ERROR_LENGTH_MAX: Final = 500
+
+_log = structlog.get_logger("abaxus.mailing")
+
+
+async def send(context: Context, work: Work, invoice_id: str) -> Mail:
+    """The mail, written and queued; every call writes another. Delivery is the worker's.
+
+    Raises NotFound (INVOICE_NOT_FOUND), IllegalTransition for an archived invoice, InvalidInput
+    when the customer has no usable address or no email provider is configured.
+    """
+    invoice = await invoices.get(work.conn, invoice_id)
+    if invoice is None:
+        raise NotFound("there is no such invoice", code="INVOICE_NOT_FOUND")
+    if invoice.status == "archived":
+        raise IllegalTransition("the invoice is archived; it is not sent any more")
+    if context.email_provider is None:
+        raise InvalidInput("no email provider is configured", code="PROVIDER_NOT_ENABLED")
+    envelope = await _envelope(context, work, invoice)
+    mail = _mail(envelope, invoice_id, context.email_provider)
+    await emails.insert(work.conn, mail, invoice_mail.compose(invoice, envelope))
+    await enqueue(work.conn, EMAIL_DELIVER, DeliverEmail(email_id=mail.id), unique_key=mail.id)
+    await _audit(work, "invoice.send_requested", invoice_id, {"email_id": mail.id})
+    return mail
+
+
+async def deliver(context: Context, email_id: str) -> None:
+    """Deliver the mail if it is still to be delivered. Raises Snooze when it must be tried again.
+
+    Safe to repeat: a mail that is sent or failed stays as it is.
+    """
+    provider, sender = context.email_provider, context.email_sender
+    if provider is None or sender is None:
+        _log.error("mail.no_provider", email_id=email_id)
+        raise Snooze(_seconds(DELIVERY_DELAYS[-1]))
+
+    async def begin(work: Work) -> Delivery | None:
+        return await emails.begin_delivery(work.conn, email_id, provider)
+
+    delivery = await perform(context, SYSTEM, begin)
+    if delivery is None:
+        return
+    outcome = await _hand_over(sender, delivery)
+    final = outcome.status in ("accepted", "rejected") or delivery.attempt >= DELIVERIES_MAX
+
+    async def record(work: Work) -> None:
+        await (_finish(work, delivery, outcome) if final else _note(work, delivery, outcome))
+
+    await perform(context, SYSTEM, record)
+    if not final:
+        raise Snooze(_delay_s(outcome, delivery.attempt))
+
+
+async def _envelope(context: Context, work: Work, invoice: Invoice) -> Envelope:
+    customer = await customers.get(work.conn, invoice.customer_id)
+    if customer is None:
+        raise InvariantBroken(f"{invoice.id} has no customer")
+    if customer.email is None:
+        raise InvalidInput(
+            "the customer has no email address", code="NO_EMAIL_ADDRESS", field="email"
+        )
+    if not is_mail_address(customer.email):
+        raise InvalidInput("the customer's email address is none", field="email")
+    return Envelope(
+        email_id=work.ids.new("eml"),
+        date=work.now,
+        sender=context.settings.email_from,
+        seller_name=context.settings.seller_name,
+        recipient=customer.email,
+        customer_name=customer.name,
+    )
+
+
+def _mail(envelope: Envelope, invoice_id: str, provider: str) -> Mail:
+    return Mail(
+        id=envelope.email_id,
+        invoice_id=invoice_id,
+        recipient=envelope.recipient,
+        provider=provider,
+        state="queued",
+        attempts=0,
+        provider_message_id=None,
+        error=None,
+        created_at=envelope.date,
+        finished_at=None,
+    )
+
+
+async def _hand_over(sender: EmailSender, delivery: Delivery) -> EmailOutcome:
+    try:
+        async with asyncio.timeout(DELIVERY_TIMEOUT_S):
+            outcome: object = await sender.send(delivery.message, delivery.email_id)
+    except TimeoutError:
+        return EmailOutcome(status="unknown", code="timeout")
+    except Exception as error:  # noqa: BLE001 - a stranger's code: the mail may have gone out
+        _log.warning("sender.raised", email_id=delivery.email_id, error=type(error).__name__)
+        return EmailOutcome(status="unknown", code="plugin_error", detail=type(error).__name__)
+    if isinstance(outcome, EmailOutcome):
+        return outcome
+    return EmailOutcome(status="unknown", code="invalid_outcome")
+
+
+async def _finish(work: Work, delivery: Delivery, outcome: EmailOutcome) -> None:
+    email_id = delivery.email_id
+    data: dict[str, object] = {"email_id": email_id, "attempts": delivery.attempt}
+    if outcome.status == "accepted":
+        if await emails.mark_sent(work.conn, email_id, outcome.provider_message_id, work.now):
+            await _audit(work, "invoice.sent", delivery.invoice_id, data)
+        return
+    error = _error(outcome)
+    if await emails.mark_failed(work.conn, email_id, error, work.now):
+        _log.error("mail.failed", email_id=email_id, code=outcome.code, scope=outcome.scope)
+        data |= {"code": outcome.code, "scope": outcome.scope}
+        await _audit(work, "invoice.send_failed", delivery.invoice_id, data)
+
+
+async def _note(work: Work, delivery: Delivery, outcome: EmailOutcome) -> None:
+    await emails.note_error(work.conn, delivery.email_id, _error(outcome))
+
+
+def _error(outcome: EmailOutcome) -> str:
+    text = f"{outcome.status}: {outcome.code or 'no reason given'}"
+    if outcome.detail:
+        text += f" ({outcome.detail})"
+    return text.replace("\0", "")[:ERROR_LENGTH_MAX]
+
+
+def _delay_s(outcome: EmailOutcome, attempt: int) -> int:
+    ours = _seconds(DELIVERY_DELAYS[min(attempt, len(DELIVERY_DELAYS)) - 1])
+    theirs = min(outcome.retry_after_s or 0, RETRY_AFTER_MAX_S)
+    return max(ours, theirs)
+
+
+def _seconds(delay: timedelta) -> int:
+    return delay // timedelta(seconds=1)
+
+
+async def _audit(work: Work, action: str, invoice_id: str, data: dict[str, object]) -> None:
+    await audit.record(work, action=action, object_type="invoice", object_id=invoice_id, data=data)
