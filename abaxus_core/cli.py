@@ -1,0 +1,209 @@
+"""The command line: one process per command, settings from the environment.
+
+A fault of the world ends in one sentence on standard error and exit code 1.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from abaxus_core import __version__, app, dev, processes
+from abaxus_core.demo import run as demo
+from abaxus_core.errors import AbaxusError, ConfigurationError
+from abaxus_core.importer.command import events
+from abaxus_core.kernel import config, migrations, plugin_manager
+from abaxus_core.kernel.database import connect
+from abaxus_core.services import api_keys
+from abaxus_core.services.work import SYSTEM, perform
+
+T = TypeVar("T")
+
+SCOPES = ("admin", "write", "read", "ingest", "entitlements")
+MODES = ("live", "test")
+KEYS_LISTED_MAX = 500
+DEV_FOLDER = Path(".abaxus")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """ABAXUS: usage events to paid, mailed invoices."""
+
+
+@cli.command()
+def api() -> None:
+    """Serve the HTTP API."""
+    _run(processes.serve_api(os.environ))
+
+
+@cli.command()
+def worker() -> None:
+    """Land events, run jobs, reconcile payments, send mail."""
+    _run(processes.run_worker(os.environ))
+
+
+@cli.command()
+@click.option("--check", is_flag=True, help="Only say what is missing; exit code 1 if anything is.")
+def migrate(*, check: bool) -> None:
+    """Bring the database schema up to date."""
+    _run(_check_schema() if check else _migrate())
+
+
+@cli.command("dev")
+@click.option("--demo", "with_demo", is_flag=True, help="Load the demo, bill it, print it.")
+@click.option("--reset", is_flag=True, help="Forget what earlier runs kept.")
+@click.option("--port", default=8080, envvar="PORT", show_default=True)
+@click.option("--data", "data_dir", default=DEV_FOLDER, type=click.Path(path_type=Path))
+def develop(*, with_demo: bool, reset: bool, port: int, data_dir: Path) -> None:
+    """Run everything here on an embedded PostgreSQL, until Ctrl-C."""
+    if reset:
+        dev.reset(data_dir)
+    _run(demo.serve(data_dir, port=port, with_demo=with_demo))
+
+
+@cli.group()
+def keys() -> None:
+    """API keys: the first has to come from somewhere."""
+
+
+@keys.command("create")
+@click.option("--name", required=True)
+@click.option("--scope", "scopes", required=True, multiple=True, type=click.Choice(SCOPES))
+@click.option("--mode", default="live", type=click.Choice(MODES), show_default=True)
+def create_key(*, name: str, scopes: tuple[str, ...], mode: str) -> None:
+    """Make a key and print it, alone, this once."""
+    click.echo(_run(app.create_key(os.environ, name=name, scopes=scopes, mode=mode)))
+
+
+@keys.command("list")
+@click.option("--mode", default="live", type=click.Choice(MODES), show_default=True)
+def list_keys(*, mode: str) -> None:
+    """List the keys of a mode, newest first."""
+    table = Table("id", "name", "scopes", "prefix", "created", "revoked")
+    for key in _run(_newest_keys(mode)):
+        revoked = key.revoked_at.isoformat() if key.revoked_at else ""
+        scopes = " ".join(key.scopes)
+        table.add_row(key.id, key.name, scopes, key.prefix, key.created_at.isoformat(), revoked)
+    Console().print(table)
+
+
+@keys.command("rotate")
+@click.argument("key_id")
+@click.option("--mode", default="live", type=click.Choice(MODES), show_default=True)
+def rotate_key(*, key_id: str, mode: str) -> None:
+    """Give a key a new secret and print it, alone; the old one ends now."""
+    click.echo(_run(_rotate(key_id, mode)))
+
+
+@keys.command("revoke")
+@click.argument("key_id")
+@click.option("--mode", default="live", type=click.Choice(MODES), show_default=True)
+def revoke_key(*, key_id: str, mode: str) -> None:
+    """End a key for good."""
+    _run(_revoke(key_id, mode))
+
+
+@cli.command()
+def plugins() -> None:
+    """What is installed, what is enabled, and the hosts it may contact."""
+    table = Table("plugin", "version", "enabled", "kind", "provider", "contract", "hosts")
+    for one in _describe_plugins():
+        table.add_row(
+            one.plugin,
+            f"{one.distribution} {one.version}",
+            "yes" if one.enabled else "no",
+            one.kind or "",
+            one.provider or "",
+            "" if one.contract is None else str(one.contract),
+            " ".join(one.hosts) or ("none" if one.enabled else ""),
+        )
+    Console().print(table)
+
+
+cli.add_command(events)
+
+
+def main() -> None:
+    """The entry point of the command `abaxus`."""
+    cli(prog_name="abaxus")
+
+
+async def _migrate() -> None:
+    settings = config.load_database(os.environ)
+    pool = app.pool_settings(settings, "migrate")
+    for name in await migrations.migrate(settings.database_url.reveal(), pool):
+        click.echo(f"applied {name}")
+
+
+async def _check_schema() -> None:
+    settings = config.load_database(os.environ)
+    pool = app.pool_settings(settings, "migrate")
+    conn = await connect(settings.database_url.reveal(), pool)
+    try:
+        missing = await migrations.pending(conn)
+    finally:
+        await conn.close()
+    for migration in missing:
+        click.echo(f"missing {migration.name}")
+    if missing:
+        sys.exit(1)
+
+
+async def _newest_keys(mode: str) -> list[api_keys.ApiKey]:
+    async with app.opened(os.environ, process="keys") as opened:
+        async with opened.databases.of(mode).connection() as conn:
+            return await api_keys.newest(
+                conn, mode=mode, before_id=None, rows_max=KEYS_LISTED_MAX
+            )
+
+
+async def _rotate(key_id: str, mode: str) -> str:
+    async with app.opened(os.environ, process="keys") as opened:
+        master_key = opened.settings.api_master_key
+        issued = await perform(
+            opened.contexts[mode],
+            SYSTEM,
+            lambda work: api_keys.rotate(work, key_id, mode=mode, master_key=master_key),
+        )
+    return issued.secret.reveal()
+
+
+async def _revoke(key_id: str, mode: str) -> None:
+    async with app.opened(os.environ, process="keys") as opened:
+        await perform(
+            opened.contexts[mode], SYSTEM, lambda work: api_keys.revoke(work, key_id, mode=mode)
+        )
+
+
+def _describe_plugins() -> list[plugin_manager.Description]:
+    names = [name.strip() for name in os.environ.get("PLUGINS", "").split(",") if name.strip()]
+    try:
+        return plugin_manager.describe(names, os.environ)
+    except ConfigurationError as error:
+        _fail(error)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except AbaxusError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(error: AbaxusError) -> NoReturn:
+    for line in error.message.splitlines():
+        click.echo(f"abaxus: {line}", err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
