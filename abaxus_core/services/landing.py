@@ -89,23 +89,23 @@ class Lander:
         self._months |= months
 
     async def _step(self, conn: Connection, events_max: int) -> Landed:
-        landing_no = await watermarks.begin_landing(conn)
         rows = await inbox.claim(conn, events_max=events_max, bytes_max=BYTES_MAX)
         if not rows:
             return Landed()
         if events_max > ONE:
-            return await self._store(conn, rows, landing_no)
+            return await self._store(conn, rows)
         try:
             async with conn.transaction():
-                return await self._store(conn, rows, landing_no)
+                return await self._store(conn, rows)
         except POISON as error:
             return await self._set_aside(conn, rows, error)
 
-    async def _store(self, conn: Connection, rows: Sequence[InboxRow], landing_no: int) -> Landed:
+    async def _store(self, conn: Connection, rows: Sequence[InboxRow]) -> Landed:
         arrived = [each for row in rows for each in _arrivals(row)]
         months = frozenset(_month(each) for each in arrived)
         if not months <= self._months:
             raise _PartitionsMissing(months - self._months)
+        landing_no = await watermarks.begin_landing(conn)
         stored_count = await events.land(conn, arrived, landing_no)
         if stored_count < len(arrived):
             await _record_conflicts(conn, arrived)

@@ -1,0 +1,243 @@
+"""Reading usage back: summary, buckets, exact values, the list of events."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from abaxus_core.domain.events import Event
+from abaxus_core.errors import InvalidInput, NotFound
+from abaxus_core.repositories import events, rollups, watermarks
+from abaxus_core.services import usage
+from abaxus_core.services.usage import Computed, Granularity, Span, Summary
+from abaxus_core.services.work import Context
+from tests.support.clock import FakeClock
+from tests.support.metering import T0, event, fetch, land_all, offer
+
+MAY: Span = (T0, datetime(2026, 6, 1, tzinfo=UTC))
+
+
+async def summary(
+    context: Context,
+    period: Span = MAY,
+    *,
+    metric_key: str | None = None,
+    granularity: Granularity | None = None,
+) -> Summary:
+    async with context.database.connection() as conn:
+        return await usage.summarise(
+            conn,
+            "acme",
+            period=period,
+            metric_key=metric_key,
+            granularity=granularity,
+            now=context.clock(),
+        )
+
+
+async def computed(context: Context, metric_key: str, period: Span = MAY) -> Computed:
+    async with context.database.connection() as conn:
+        return await usage.compute(conn, "acme", metric_key, period)
+
+
+async def listed(context: Context, **asked: object) -> list[str]:
+    given = {"metric_key": None, "period": MAY, "before": None, "rows_max": 100, **asked}
+    async with context.database.connection() as conn:
+        return [row.idempotency_key for row in await usage.list_events(conn, "acme", **given)]
+
+
+def week() -> list[Event]:
+    """Two events a day, at 06:00 and 18:00, worth 1, 2, 3, …"""
+    return [
+        event(f"k{n}", value=Decimal(n + 1), timestamp=T0 + timedelta(hours=6 + 12 * n))
+        for n in range(14)
+    ]
+
+
+async def test_summary_names_the_metrics_with_events(context: Context) -> None:
+    await offer(context, event("a", value=Decimal(3)), event("b", metric_key="calls"))
+    await offer(context, event("c", timestamp=T0 - timedelta(days=1), metric_key="peak"))
+    await land_all(context)
+    found = await summary(context)
+    assert [(each.metric_key, each.value, each.event_count) for each in found.usage] == [
+        ("calls", Decimal(1), 1),
+        ("total", Decimal(3), 1),
+    ]
+
+
+async def test_a_metric_without_events_is_zero_when_asked_for(context: Context) -> None:
+    found = await summary(context, metric_key="p95")
+    assert [(each.value, each.event_count) for each in found.usage] == [(Decimal(0), 0)]
+
+
+async def test_days_in_part_come_from_raw_events(context: Context) -> None:
+    await offer(context, *week())
+    await land_all(context)
+    noon = timedelta(hours=12)
+    found = await summary(context, (T0 + noon, T0 + timedelta(days=3) + noon))
+    assert [each.value for each in found.usage] == [Decimal(2 + 3 + 4 + 5 + 6 + 7)]
+    within_a_day = await summary(context, (T0 + noon, T0 + timedelta(hours=18)))
+    assert within_a_day.usage[0].value == Decimal(0)
+
+
+@pytest.mark.parametrize(
+    ("granularity", "count", "first"), [("day", 7, Decimal(3)), ("hour", 168, Decimal(0))]
+)
+async def test_buckets_tile_the_period(
+    context: Context, granularity: Granularity, count: int, first: Decimal
+) -> None:
+    await offer(context, *week())
+    await land_all(context)
+    (total,) = (await summary(context, (T0, T0 + timedelta(days=7)), granularity=granularity)).usage
+    assert (len(total.buckets), total.buckets[0].value) == (count, first)
+    assert sum(bucket.value for bucket in total.buckets) == total.value == Decimal(105)
+    assert sum(bucket.event_count for bucket in total.buckets) == total.event_count == 14
+
+
+async def test_buckets_begin_and_end_with_the_period(context: Context) -> None:
+    await offer(context, *week())
+    await land_all(context)
+    period = (T0 + timedelta(hours=12), T0 + timedelta(days=2, hours=1))
+    (total,) = (await summary(context, period, granularity="day")).usage
+    assert [(bucket.start, bucket.value) for bucket in total.buckets] == [
+        (period[0], Decimal(2)),
+        (T0 + timedelta(days=1), Decimal(7)),
+        (T0 + timedelta(days=2), Decimal(0)),
+    ]
+
+
+async def test_too_many_buckets_are_refused(context: Context) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await summary(
+            context,
+            (T0 - timedelta(days=1000), T0),
+            metric_key="total",
+            granularity="hour",
+        )
+    assert refused.value.field == "granularity"
+
+
+async def test_summary_says_what_waits_and_since_when(context: Context, clock: FakeClock) -> None:
+    await offer(context, event("a"), event("b"))
+    clock.advance(timedelta(seconds=90))
+    behind = await summary(context)
+    assert (behind.queued_events, behind.lag_s, behind.usage) == (2, 90, [])
+    await land_all(context)
+    level = await summary(context)
+    assert (level.queued_events, level.lag_s, level.usage[0].event_count) == (0, 0, 2)
+
+
+async def test_compute_counts_what_arrived_after_the_period(
+    context: Context, clock: FakeClock
+) -> None:
+    april = (datetime(2026, 4, 1, tzinfo=UTC), T0)
+    clock.set(T0 - timedelta(hours=1))
+    await offer(context, event("in time", timestamp=T0 - timedelta(hours=2)))
+    clock.set(T0)
+    await offer(context, event("late", timestamp=T0 - timedelta(hours=2), value=Decimal(2)))
+    await land_all(context)
+    found = await computed(context, "total", april)
+    assert (found.aggregate.value, found.aggregate.event_count) == (Decimal(3), 2)
+    assert found.late_event_count == 1
+
+
+async def test_a_watermark_hides_what_landed_after_it(context: Context) -> None:
+    await offer(context, event("a"))
+    await land_all(context)
+    before = await computed(context, "total")
+    await offer(context, event("b"))
+    await land_all(context)
+    async with context.database.connection() as conn:
+        window = events.Window(
+            customer_no=1, metric_no=1, aggregation="sum", start=MAY[0], end=MAY[1]
+        )
+        assert await events.aggregate(conn, [window], before.watermark) == [before.aggregate]
+        assert (await events.aggregate(conn, [window], None))[0].value == Decimal(2)
+        assert await watermarks.read(conn) > before.watermark
+
+
+async def test_the_last_of_one_instant_is_the_one_that_arrived_last(context: Context) -> None:
+    await offer(context, event("a", metric_key="level", value=Decimal(1)))
+    await offer(
+        context,
+        event("b", metric_key="level", value=Decimal(2)),
+        event("c", metric_key="level", value=Decimal(3)),
+        event("d", metric_key="level", value=Decimal(4), timestamp=T0 - timedelta(seconds=1)),
+    )
+    await land_all(context)
+    await offer(context, event("e", metric_key="level", value=Decimal(5)))
+    assert (await computed(context, "level")).aggregate.value == Decimal(3)
+    await land_all(context)
+    assert (await computed(context, "level")).aggregate.value == Decimal(5)
+    assert (await summary(context, metric_key="level")).usage[0].value == Decimal(5)
+
+
+async def test_every_aggregation_of_an_empty_window_is_zero(context: Context) -> None:
+    for metric_key in ("total", "calls", "peak", "low", "level", "users", "p95"):
+        found = await computed(context, metric_key)
+        assert (found.aggregate.value, found.aggregate.event_count) == (Decimal(0), 0)
+
+
+async def test_events_are_listed_newest_first_page_by_page(context: Context) -> None:
+    await offer(context, *week(), *(event(f"same{n}", metric_key="calls") for n in range(5)))
+    await land_all(context)
+    async with context.database.connection() as conn:
+        seen: list[str] = []
+        before = None
+        while True:
+            rows = await usage.list_events(
+                conn, "acme", metric_key=None, period=MAY, before=before, rows_max=4
+            )
+            if not rows:
+                break
+            seen += [row.idempotency_key for row in rows]
+            before = rows[-1].occurred_at, rows[-1].event_key
+    assert seen[:14] == [f"k{n}" for n in reversed(range(14))]
+    assert sorted(seen[14:]) == [f"same{n}" for n in range(5)]
+
+
+async def test_events_are_filtered_by_metric_and_period(context: Context) -> None:
+    await offer(context, *week(), event("other", metric_key="calls"))
+    await land_all(context)
+    assert await listed(context, metric_key="calls") == ["other"]
+    six = T0 + timedelta(hours=6)
+    assert await listed(context, period=(six, six + timedelta(hours=12))) == ["k0"]
+
+
+async def test_a_listed_event_is_what_was_sent(context: Context) -> None:
+    properties = {"user": "u", "ratio": Decimal("0.10"), "tags": ["a", None]}
+    await offer(context, event("a", value=Decimal("1.50"), properties=properties))
+    await land_all(context)
+    async with context.database.connection() as conn:
+        (row,) = await usage.list_events(
+            conn, "acme", metric_key="total", period=MAY, before=None, rows_max=1
+        )
+    assert row.properties == '{"tags": ["a", null], "user": "u", "ratio": 0.10}'
+    assert (row.value, row.occurred_at, row.received_at) == (Decimal("1.5"), T0, context.clock())
+
+
+@pytest.mark.parametrize("ask", ["customer", "metric"])
+async def test_what_is_unknown_is_not_found(context: Context, ask: str) -> None:
+    customer_id, metric_key = ("nobody", "total") if ask == "customer" else ("acme", "nothing")
+    async with context.database.connection() as conn:
+        with pytest.raises(NotFound) as missing:
+            await usage.compute(conn, customer_id, metric_key, MAY)
+    assert missing.value.code == f"{ask.upper()}_NOT_FOUND"
+
+
+async def test_an_empty_period_is_refused() -> None:
+    with pytest.raises(InvalidInput):
+        usage.check_period(T0, T0, field="period_end")
+
+
+async def test_days_used_include_both_edges(context: Context) -> None:
+    await offer(context, event("a", timestamp=T0 + timedelta(hours=23)))
+    await land_all(context)
+    async with context.database.connection() as conn:
+        for start, end, keys in (
+            (T0, T0 + timedelta(hours=1), ["total"]),
+            (T0 - timedelta(days=1), T0, []),
+            (T0 + timedelta(days=1), T0 + timedelta(days=2), []),
+        ):
+            assert await rollups.metrics_used(conn, 1, start, end) == keys
+    assert await fetch(context.database, "SELECT day FROM usage_daily") == [(date(2026, 5, 1),)]
