@@ -1,0 +1,1 @@
+"""`abaxus events import`: usage events from a file, over the HTTP API; docs/importing.md."""
