@@ -20,7 +20,7 @@ _UUID_BYTES = 16
 
 
 class Ids:
-    """A source of ids. Two made in the same millisecond sort in the order they were made."""
+    """A source of ids that sort in the order they were made, even when the clock is set back."""
 
     def __init__(
         self, clock: Clock = system_clock, entropy: Callable[[int], bytes] = os.urandom
@@ -34,7 +34,7 @@ class Ids:
         milliseconds = (self._clock() - _EPOCH) // _MILLISECOND
         randomness = int.from_bytes(self._entropy(_ENTROPY_BYTES), "big")
         value = (milliseconds << _ENTROPY_BITS) | randomness
-        if value >> _ENTROPY_BITS == self._last >> _ENTROPY_BITS:
+        if value >> _ENTROPY_BITS <= self._last >> _ENTROPY_BITS:
             value = self._last + 1
         self._last = value
         return f"{prefix}_{str(ULID.from_int(value)).lower()}"

@@ -20,7 +20,7 @@ _log = structlog.get_logger("abaxus.lifecycle")
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """A long-lived part: `run` works until the event it is given is set, then drains and returns."""
+    """A long-lived part: `run` works until the event it gets is set, then drains and returns."""
 
     name: str
     run: Callable[[asyncio.Event], Awaitable[None]]

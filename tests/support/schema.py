@@ -18,6 +18,9 @@ _NOISE = re.compile(
     r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*)$", re.MULTILINE
 )
 
+# PostgreSQL 18 names these constraints, and shows a name that is not the one it would give.
+_NAMED_NOT_NULL = re.compile(r" CONSTRAINT \w+_not_null NOT NULL")
+
 
 def dump_schema(dsn: str) -> str:
     """What pg_dump says of the control schema and of live mode, without what varies."""
@@ -37,6 +40,7 @@ def dump_schema(dsn: str) -> str:
         env={"PATH": "/usr/bin:/bin"},
     )
     body = re.sub(r"\n{3,}", "\n\n", _NOISE.sub("", done.stdout)).strip()
+    body = _NAMED_NOT_NULL.sub(" NOT NULL", body)
     return f"{_HEADING}\n{body}\n"
 
 

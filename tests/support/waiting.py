@@ -1,0 +1,20 @@
+"""Waiting for what happens beside the test, with a bound."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+WAIT_MAX_S = 15
+LOOK_EVERY_MS = 5
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Return as soon as `condition` holds; fail after WAIT_MAX_S."""
+    async with asyncio.timeout(WAIT_MAX_S):
+        while not await condition():  # noqa: ASYNC110 - what happens elsewhere sets no event
+            await asyncio.sleep(LOOK_EVERY_MS / 1000)
+
+
+async def soon(event: asyncio.Event) -> None:
+    """Return as soon as `event` is set; fail after WAIT_MAX_S."""
+    async with asyncio.timeout(WAIT_MAX_S):
+        await event.wait()
