@@ -7,21 +7,21 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from abaxus_core.errors import ConfigurationError
-from abaxus_core.kernel import config, migrations, plugin_manager
+from abaxus_core.kernel import migrations
 from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.config import DatabaseSettings, Settings
-from abaxus_core.kernel.database import Databases, PoolSettings, open_databases
+from abaxus_core.kernel.database import Database, Databases, PoolSettings, open_databases
 from abaxus_core.kernel.ids import Ids
-from abaxus_core.kernel.plugin_manager import Opened, Plugins
-from abaxus_core.services import api_keys
+from abaxus_core.services import api_keys, plugins
+from abaxus_core.services.plugins import Choice, Providers
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import SYSTEM, Context, Work, perform
 
 # What test mode is given in place of whatever is configured (product rule: a test key can never
 # reach a real provider).
-TEST_MODE_PAYMENT_PROVIDER = "sandbox"
-TEST_MODE_EMAIL_PROVIDER = "outbox"
+TEST_MODE_PROVIDERS = Choice(
+    plugins=("sandbox", "outbox"), payment_provider="sandbox", email_provider="outbox"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +41,20 @@ async def opened(environ: Mapping[str, str], *, process: str) -> AsyncIterator[A
     Raises ConfigurationError with every fault of settings and plugins, NotReady on a schema that
     does not fit.
     """
-    settings = config.load(environ)
-    live, test = load_plugins(settings, environ)
+    settings, live, test = plugins.read(environ, TEST_MODE_PROVIDERS)
     async with AsyncExitStack() as stack:
         databases = await stack.enter_async_context(
             open_databases(settings.database_url.reveal(), pool_settings(settings, process))
         )
         async with databases.live.connection() as conn:
             await migrations.check(conn)
-        live_providers = await stack.enter_async_context(plugin_manager.opened(live))
-        test_providers = await stack.enter_async_context(plugin_manager.opened(test))
         contexts = {
-            "live": _live_context(settings, databases, live_providers),
-            "test": _test_context(settings, databases, test_providers),
+            database.mode: _context(
+                settings, database, await stack.enter_async_context(plugins.opened(selection))
+            )
+            for database, selection in ((databases.live, live), (databases.test, test))
         }
         yield App(settings, databases, contexts, Telemetry())
-
-
-def load_plugins(settings: Settings, environ: Mapping[str, str]) -> tuple[Plugins, Plugins]:
-    """The plugins of live and of test mode. Raises ConfigurationError with every fault."""
-    live = plugin_manager.load(settings.plugins, environ)
-    test = plugin_manager.load((TEST_MODE_PAYMENT_PROVIDER, TEST_MODE_EMAIL_PROVIDER), environ)
-    faults = [
-        *_unknown("PAYMENT_PROVIDER", settings.payment_provider, live.payment_providers),
-        *_unknown("EMAIL_PROVIDER", settings.email_provider, live.email_senders),
-    ]
-    if faults:
-        raise ConfigurationError(faults)
-    return live, test
 
 
 def pool_settings(settings: DatabaseSettings, process: str) -> PoolSettings:
@@ -102,37 +88,15 @@ async def create_key(
     return issued.secret.reveal()
 
 
-def _unknown(setting: str, name: str | None, known: Mapping[str, object]) -> list[str]:
-    if name is None or name in known:
-        return []
-    choice = ", ".join(known) or "none; name its plugin in PLUGINS"
-    return [f"{setting}: no enabled plugin provides {name!r}; there are: {choice}"]
-
-
-def _live_context(settings: Settings, databases: Databases, providers: Opened) -> Context:
-    sender = providers.email_senders.get(settings.email_provider or "")
+def _context(settings: Settings, database: Database, providers: Providers) -> Context:
     return Context(
-        mode="live",
-        database=databases.live,
+        mode=database.mode,
+        database=database,
         clock=system_clock,
         ids=Ids(),
         settings=settings,
         payment_providers=providers.payment_providers,
-        default_payment_provider=settings.payment_provider,
-        email_provider=settings.email_provider,
-        email_sender=sender,
-    )
-
-
-def _test_context(settings: Settings, databases: Databases, providers: Opened) -> Context:
-    return Context(
-        mode="test",
-        database=databases.test,
-        clock=system_clock,
-        ids=Ids(),
-        settings=settings,
-        payment_providers=providers.payment_providers,
-        default_payment_provider=TEST_MODE_PAYMENT_PROVIDER,
-        email_provider=TEST_MODE_EMAIL_PROVIDER,
-        email_sender=providers.email_senders[TEST_MODE_EMAIL_PROVIDER],
+        default_payment_provider=providers.default_payment_provider,
+        email_provider=providers.email_provider,
+        email_sender=providers.email_sender,
     )

@@ -159,9 +159,7 @@ async def _check_schema() -> None:
 async def _newest_keys(mode: str) -> list[api_keys.ApiKey]:
     async with app.opened(os.environ, process="keys") as opened:
         async with opened.databases.of(mode).connection() as conn:
-            return await api_keys.newest(
-                conn, mode=mode, before_id=None, rows_max=KEYS_LISTED_MAX
-            )
+            return await api_keys.newest(conn, mode=mode, before_id=None, rows_max=KEYS_LISTED_MAX)
 
 
 async def _rotate(key_id: str, mode: str) -> str:
@@ -183,9 +181,8 @@ async def _revoke(key_id: str, mode: str) -> None:
 
 
 def _describe_plugins() -> list[plugin_manager.Description]:
-    names = [name.strip() for name in os.environ.get("PLUGINS", "").split(",") if name.strip()]
     try:
-        return plugin_manager.describe(names, os.environ)
+        return plugin_manager.describe(config.plugin_names(os.environ), os.environ)
     except ConfigurationError as error:
         _fail(error)
 

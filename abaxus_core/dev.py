@@ -81,9 +81,7 @@ async def stack(
         )
 
 
-def _database(
-    opened: AsyncExitStack, data_dir: Path, environ: Mapping[str, str]
-) -> dict[str, str]:
+def _database(opened: AsyncExitStack, data_dir: Path, environ: Mapping[str, str]) -> dict[str, str]:
     if environ.get("DATABASE_URL"):
         return {}
     server = opened.enter_context(embedded_postgres.running(data_dir / "postgres"))

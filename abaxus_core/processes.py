@@ -4,14 +4,14 @@ Both are told to stop by SIGTERM or SIGINT, take nothing new from then on and dr
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from abaxus_core import app
 from abaxus_core.app import App
 from abaxus_core.http.app import build
 from abaxus_core.http.server import serve
 from abaxus_core.kernel import config, log
-from abaxus_core.kernel.database import Database
 from abaxus_core.kernel.lifecycle import Service, run_services, stop_on_signals
 from abaxus_core.kernel.queue_worker import QueueWorker, WorkerSettings
 from abaxus_core.services.work import Context
@@ -19,6 +19,8 @@ from abaxus_core.worker import handlers, landing
 
 EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 - a container is reached from outside it
 DRAIN_TIMEOUT_S = 4
+
+ServicesOf: TypeAlias = Callable[[App], list[Service]]
 
 
 async def serve_api(environ: Mapping[str, str]) -> None:
@@ -31,7 +33,7 @@ async def run_worker(environ: Mapping[str, str]) -> None:
     await _run(environ, "worker", _worker_services)
 
 
-async def _run(environ: Mapping[str, str], process: str, services_of: "ServicesOf") -> None:
+async def _run(environ: Mapping[str, str], process: str, services_of: ServicesOf) -> None:
     settings = config.load(environ)
     log.configure(settings.log_level, settings.log_format)
     async with stop_on_signals() as stop, app.opened(environ, process=process) as opened:

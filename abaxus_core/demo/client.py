@@ -1,7 +1,7 @@
 """A caller of the HTTP API, as small as the demo needs: it raises with the API's own words."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -27,7 +27,7 @@ class ApiClient:
             base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_S
         )
 
-    def __enter__(self) -> "ApiClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

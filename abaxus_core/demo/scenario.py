@@ -5,6 +5,7 @@ Every step may be run again: what exists is left as it is, and nothing is billed
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from abaxus_core.demo import catalogue
@@ -25,12 +26,15 @@ def set_up(api: ApiClient) -> None:
     if catalogue.PLAN_ID not in plans:
         api.post("/v1/price-plans", catalogue.PLAN)
     for airline_id in catalogue.AIRLINES:
-        api.create(
-            "/v1/customers", catalogue.customer(airline_id), exists="CUSTOMER_ID_DUPLICATE"
-        )
+        api.create("/v1/customers", catalogue.customer(airline_id), exists="CUSTOMER_ID_DUPLICATE")
         api.create(
             "/v1/subscriptions", catalogue.subscription(airline_id), exists="METRIC_ALREADY_PRICED"
         )
+
+
+def is_billed(api: ApiClient) -> bool:
+    """Whether an earlier start has invoiced the month, so that its usage is there."""
+    return bool(api.get("/v1/invoices", limit=1)["data"])
 
 
 def wait_until_metered(api: ApiClient) -> None:
@@ -53,18 +57,20 @@ def largest_invoice(api: ApiClient) -> Invoice:
 
 
 def charge(api: ApiClient, invoice: Invoice) -> Invoice:
-    """Collect the invoice through its customer's provider; one that is paid stays as it is."""
-    if invoice["status"] == "paid":
-        return invoice
+    """Collect the invoice through its customer's provider."""
     charged: Invoice = api.post(f"/v1/invoices/{invoice['id']}/charge")
     return charged
 
 
 def send(api: ApiClient, invoice: Invoice) -> None:
-    """Mail the invoice, once however often the demo is started."""
-    api.post(
-        f"/v1/invoices/{invoice['id']}/send", {"idempotency_key": f"demo-send-{invoice['id']}"}
-    )
+    """Have the invoice mailed."""
+    api.post(f"/v1/invoices/{invoice['id']}/send")
+
+
+def mails(outbox_dir: Path) -> list[Path]:
+    """The mails that were written, once there is one."""
+    _wait(lambda: any(outbox_dir.glob("*.eml")), "the mail")
+    return sorted(outbox_dir.glob("*.eml"))
 
 
 def usage(api: ApiClient, customer_id: str) -> dict[str, str]:

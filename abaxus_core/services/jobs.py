@@ -22,6 +22,11 @@ class DeliverEmail(msgspec.Struct, frozen=True, kw_only=True):
     email_id: str
 
 
+class PruneRecords(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing: it forgets whatever has been kept long enough."""
+
+
 PAYMENT_RESOLVE: Final = JobKind(name="payment.resolve", payload=ResolvePayment)
 PAYMENT_SWEEP: Final = JobKind(name="payment.sweep", payload=SweepPayments, attempts_max=1)
 EMAIL_DELIVER: Final = JobKind(name="email.deliver", payload=DeliverEmail)
+RECORDS_PRUNE: Final = JobKind(name="records.prune", payload=PruneRecords, attempts_max=1)

@@ -1,0 +1,51 @@
+"""The worker's table of contents: which job kind is run by what, and what runs by the clock."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from abaxus_core.kernel.queue import Handler, Job, Schedule
+from abaxus_core.services import charging, mailing, upkeep
+from abaxus_core.services.jobs import (
+    EMAIL_DELIVER,
+    PAYMENT_RESOLVE,
+    PAYMENT_SWEEP,
+    RECORDS_PRUNE,
+    DeliverEmail,
+    PruneRecords,
+    ResolvePayment,
+    SweepPayments,
+)
+from abaxus_core.services.work import Context
+from abaxus_core.worker import bulk
+
+SCHEDULES: Final[Sequence[Schedule[Any]]] = (
+    Schedule(
+        name="payments", every=timedelta(seconds=30), kind=PAYMENT_SWEEP, payload=SweepPayments()
+    ),
+    Schedule(name="records", every=timedelta(hours=1), kind=RECORDS_PRUNE, payload=PruneRecords()),
+)
+
+
+def of(context: Context) -> list[Handler[Any]]:
+    """The handlers of one mode."""
+
+    async def deliver_email(job: Job[DeliverEmail]) -> None:
+        await mailing.deliver(context, job.payload.email_id)
+
+    async def resolve_payment(job: Job[ResolvePayment]) -> None:
+        await charging.resolve(context, job.payload.payment_id)
+
+    async def sweep_payments(_job: Job[SweepPayments]) -> None:
+        await charging.sweep(context)
+
+    async def prune_records(_job: Job[PruneRecords]) -> None:
+        await upkeep.prune(context)
+
+    return [
+        Handler(kind=EMAIL_DELIVER, run=deliver_email),
+        Handler(kind=PAYMENT_RESOLVE, run=resolve_payment),
+        Handler(kind=PAYMENT_SWEEP, run=sweep_payments),
+        Handler(kind=RECORDS_PRUNE, run=prune_records),
+        *bulk.handlers(context),
+    ]
