@@ -1,0 +1,210 @@
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+
+import pytest
+
+from abaxus_core.domain.invoices import Line, draft
+from abaxus_core.domain.periods import Period
+from abaxus_core.domain.pricing import Charge, FlatFee
+from abaxus_core.domain.subscriptions import Subscription
+from abaxus_core.domain.true_up import (
+    Billed,
+    ChargeKey,
+    Due,
+    Usage,
+    Window,
+    billed_through,
+    dues_of,
+    key_of,
+    lines_of,
+    windows_due,
+)
+from tests.unit.domain.samples import (
+    APRIL,
+    BASE_FEE,
+    GROWTH_V1,
+    MAY,
+    MONTHLY,
+    at,
+    per_unit,
+    subscription,
+)
+
+JUNE = Period(start=MAY.end, end=at("2026-07-01"))
+IN_ADVANCE = FlatFee(id="chg_seat", amount=Decimal("20.00"), billing="in_advance")
+
+
+def due(
+    *charges: Charge, end: datetime = APRIL.end, invoiced: bool = False, period: Period = APRIL
+) -> Due:
+    window = Window(period=period, end=end, invoiced=invoiced)
+    return dues_of(subscription(), window, {1: charges})[0]
+
+
+def lines(
+    of: Due, quantity: str = "0", count: int = 0, billed: Mapping[ChargeKey, Billed] | None = None
+) -> list[Line]:
+    usage = Usage(quantity=Decimal(quantity), event_count=count, digest=7)
+    return lines_of(of, usage={"calls": usage}, billed=billed or {}, currency="usd", watermark=42)
+
+
+def windows(
+    of: Subscription,
+    cutoff: datetime,
+    billed_to: Mapping[datetime, datetime] | None = None,
+    changed: tuple[date, ...] = (),
+) -> list[Window]:
+    return windows_due(of, MONTHLY, cutoff=cutoff, billed_to=billed_to or {}, changed_days=changed)
+
+
+def test_the_golden_invoice() -> None:
+    got = lines(due(BASE_FEE, GROWTH_V1), "1374923", 9)
+    assert [(line.kind, line.amount_minor) for line in got] == [
+        ("flat_fee", 4900),
+        ("usage", 10875),
+    ]
+    assert draft(got, currency="usd", credit_minor=0).total_minor == 15775
+    assert got[1].exact_amount == Decimal("108.74615")
+    assert got[1].tier_breakdown is not None
+
+
+def test_a_usage_line_carries_its_proof() -> None:
+    line = lines(due(per_unit()), "3", 2)[0]
+    assert (line.event_count, line.digest, line.watermark) == (2, 7, 42)
+    assert (line.segment_start, line.window_end, line.revision) == (APRIL.start, APRIL.end, 1)
+    assert (line.plan_id, line.plan_version, line.quantity) == ("growth", 1, Decimal(3))
+
+
+def test_a_fee_needs_no_proof() -> None:
+    line = lines(due(BASE_FEE))[0]
+    assert (line.event_count, line.digest, line.watermark) == (None, None, None)
+    assert line.quantity == 1
+
+
+def test_a_line_is_what_is_owed_less_what_was_billed() -> None:
+    of = due(per_unit("0.005"))
+    before = Billed(amount_minor=1, exact_amount=Decimal("0.005"), revisions=1)
+    line = lines(of, "3", 3, {key_of(of, of.charges[0]): before})[0]
+    assert (line.owed_minor, line.previously_billed_minor, line.amount_minor) == (2, 1, 1)
+    assert (line.exact_amount, line.revision) == (Decimal("0.010"), 2)
+
+
+def test_nothing_new_is_no_line() -> None:
+    of = due(per_unit())
+    before = Billed(amount_minor=300, exact_amount=Decimal(3), revisions=1)
+    assert lines(of, "3", 3, {key_of(of, of.charges[0]): before}) == []
+    assert lines(of, "0", 0) == []
+
+
+def test_included_usage_shows_once() -> None:
+    of = due(GROWTH_V1)
+    assert [line.amount_minor for line in lines(of, "5000", 12)] == [0]
+    billed = {key_of(of, GROWTH_V1): Billed(revisions=1)}
+    assert lines(of, "6000", 13, billed) == []
+
+
+def test_usage_below_what_was_billed_is_given_back() -> None:
+    of = due(per_unit())
+    before = Billed(amount_minor=300, exact_amount=Decimal(3), revisions=1)
+    line = lines(of, "1", 4, {key_of(of, of.charges[0]): before})[0]
+    assert line.amount_minor == -200
+
+
+def test_late_usage_of_an_invoiced_period_is_an_adjustment() -> None:
+    of = due(BASE_FEE, per_unit(), invoiced=True)
+    before = {key_of(of, BASE_FEE): Billed(amount_minor=4900, revisions=1)}
+    got = lines(of, "1", 1, before)
+    assert [(line.kind, line.amount_minor) for line in got] == [("adjustment", 100)]
+
+
+@pytest.mark.parametrize(
+    ("charge", "end", "minors"),
+    [
+        (BASE_FEE, "2026-04-30T00:00:00", []),
+        (BASE_FEE, "2026-05-01T00:00:00", [4900]),
+        (IN_ADVANCE, "2026-04-01T00:00:00", []),
+        (IN_ADVANCE, "2026-04-01T00:00:00.000001", [2000]),
+    ],
+)
+def test_when_a_fee_is_due(charge: FlatFee, end: str, minors: list[int]) -> None:
+    assert [line.amount_minor for line in lines(due(charge, end=at(end)))] == minors
+
+
+def test_the_usage_window_ends_with_the_cutoff() -> None:
+    assert due(end=at("2026-04-20")).usage_period == Period(start=APRIL.start, end=at("2026-04-20"))
+
+
+def test_open_periods_up_to_the_cutoff_are_due() -> None:
+    assert windows(subscription(), at("2026-05-20")) == [
+        Window(period=APRIL, end=APRIL.end, invoiced=False),
+        Window(period=MAY, end=at("2026-05-20"), invoiced=False),
+    ]
+
+
+def test_a_cutoff_at_a_boundary_does_not_open_the_next_period() -> None:
+    assert windows(subscription(), APRIL.end) == [
+        Window(period=APRIL, end=APRIL.end, invoiced=False)
+    ]
+
+
+def test_the_last_second_bills_the_period_whole() -> None:
+    got = windows(subscription(), at("2026-04-30T23:59:59"))
+    assert got == [Window(period=APRIL, end=APRIL.end, invoiced=False)]
+
+
+def test_nothing_is_due_before_the_start() -> None:
+    assert windows(subscription(), APRIL.start) == []
+    assert windows(subscription(), at("2026-01-01")) == []
+
+
+def test_invoiced_periods_come_back_only_where_a_day_changed() -> None:
+    invoiced = subscription(billed_through=MAY.end)
+    assert windows(invoiced, at("2026-06-10")) == [
+        Window(period=JUNE, end=at("2026-06-10"), invoiced=False)
+    ]
+    changed = (date(2026, 4, 30), date(2026, 6, 1), date(2025, 1, 1))
+    assert windows(invoiced, at("2026-06-10"), changed=changed) == [
+        Window(period=APRIL, end=APRIL.end, invoiced=True),
+        Window(period=JUNE, end=at("2026-06-10"), invoiced=False),
+    ]
+
+
+def test_a_day_that_two_periods_share_brings_both_back() -> None:
+    noon = subscription(start_at=at("2026-04-01T12:00"), billed_through=at("2026-06-01T12:00"))
+    got = windows(noon, at("2026-06-01T12:00"), changed=(date(2026, 5, 1),))
+    assert [(window.period.start, window.invoiced) for window in got] == [
+        (at("2026-04-01T12:00"), True),
+        (at("2026-05-01T12:00"), True),
+    ]
+
+
+def test_a_day_that_ends_in_an_open_period_is_not_late_there() -> None:
+    noon = subscription(start_at=at("2026-04-01T12:00"), billed_through=at("2026-05-01T12:00"))
+    got = windows(noon, at("2026-05-10"), changed=(date(2026, 5, 1),))
+    assert [(window.period.start, window.invoiced) for window in got] == [
+        (at("2026-04-01T12:00"), True),
+        (at("2026-05-01T12:00"), False),
+    ]
+
+
+def test_an_earlier_cutoff_gives_nothing_back() -> None:
+    billed_to = {APRIL.start: at("2026-04-20")}
+    assert windows(subscription(), at("2026-04-10"), billed_to) == [
+        Window(period=APRIL, end=at("2026-04-20"), invoiced=False)
+    ]
+
+
+def test_an_ended_subscription_is_billed_to_its_end_and_no_further() -> None:
+    ended = subscription(end_at=at("2026-04-15"))
+    short = Period(start=APRIL.start, end=at("2026-04-15"))
+    assert windows(ended, at("2026-08-01")) == [Window(period=short, end=short.end, invoiced=False)]
+
+
+def test_the_marker_moves_to_the_last_whole_period() -> None:
+    fresh = subscription()
+    assert billed_through(fresh, windows(fresh, at("2026-04-20"))) is None
+    assert billed_through(fresh, windows(fresh, at("2026-05-20"))) == APRIL.end
+    invoiced = subscription(billed_through=MAY.end)
+    adjusted = windows(invoiced, at("2026-06-10"), changed=(date(2026, 4, 30),))
+    assert billed_through(invoiced, adjusted) == MAY.end
