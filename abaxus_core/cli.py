@@ -157,9 +157,11 @@ async def _check_schema() -> None:
 
 
 async def _newest_keys(mode: str) -> list[api_keys.ApiKey]:
-    async with app.opened(os.environ, process="keys") as opened:
-        async with opened.databases.of(mode).connection() as conn:
-            return await api_keys.newest(conn, mode=mode, before_id=None, rows_max=KEYS_LISTED_MAX)
+    async with (
+        app.opened(os.environ, process="keys") as opened,
+        opened.databases.of(mode).connection() as conn,
+    ):
+        return await api_keys.newest(conn, mode=mode, before_id=None, rows_max=KEYS_LISTED_MAX)
 
 
 async def _rotate(key_id: str, mode: str) -> str:

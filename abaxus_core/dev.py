@@ -58,8 +58,7 @@ async def stack(
     DATABASE_URL in `environ` is used in place of an embedded server. Raises ConfigurationError
     with a sentence when something does not start.
     """
-    data_dir = data_dir.resolve()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir = _prepared(data_dir)
     given = dict(os.environ if environ is None else environ)
     async with AsyncExitStack() as opened:
         database = _database(opened, data_dir, given)
@@ -79,6 +78,11 @@ async def stack(
             api_pid=api.pid,
             worker_pid=worker.pid,
         )
+
+
+def _prepared(data_dir: Path) -> Path:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    return data_dir.resolve()
 
 
 def _database(opened: AsyncExitStack, data_dir: Path, environ: Mapping[str, str]) -> dict[str, str]:

@@ -117,5 +117,5 @@ class ConfigurationError(AbaxusError):
         self.faults = faults
 
 
-class InvariantBroken(Exception):  # noqa: N818 - reads as the sentence it is
+class InvariantBroken(Exception):
     """A state we hold to be impossible; never caught below the edge."""

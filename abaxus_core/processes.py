@@ -4,12 +4,14 @@ Both are told to stop by SIGTERM or SIGINT, take nothing new from then on and dr
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from abaxus_core import app
 from abaxus_core.app import App
 from abaxus_core.http.app import build
+from abaxus_core.http.endpoint import Endpoint
+from abaxus_core.http.routes import ENDPOINTS
 from abaxus_core.http.server import serve
 from abaxus_core.kernel import config, log
 from abaxus_core.kernel.lifecycle import Service, run_services, stop_on_signals
@@ -51,13 +53,12 @@ def _worker_services(opened: App) -> list[Service]:
         for service in (_lander(context), _jobs(context))
     ]
     if opened.settings.worker_port:
-        services.append(_server(opened, opened.settings.worker_port, only_health=True))
+        services.append(_server(opened, opened.settings.worker_port, resources=()))
     return services
 
 
-def _server(opened: App, port: int, *, only_health: bool = False) -> Service:
-    resources = {"resources": ()} if only_health else {}
-    application = build(opened.contexts, opened.settings, opened.telemetry, **resources)
+def _server(opened: App, port: int, *, resources: Sequence[Endpoint] = ENDPOINTS) -> Service:
+    application = build(opened.contexts, opened.settings, opened.telemetry, resources=resources)
 
     async def run(stop: asyncio.Event) -> None:
         await serve(application, host=EVERY_INTERFACE, port=port, stop=stop)
