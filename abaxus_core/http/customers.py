@@ -179,6 +179,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body=NewCustomer,
         answers={201: Customer},
         errors=("CUSTOMER_ID_DUPLICATE",),
+        example={"id": "acme", "name": "Acme", "email": "billing@acme.example"},
         summary="Create a customer under an id of the caller's",
         tag="Customers",
     ),

@@ -151,6 +151,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         rewrite=spellings.metric,
         answers={201: Metric},
         errors=("METRIC_KEY_DUPLICATE",),
+        example={"key": "api_calls", "name": "API calls", "aggregation": "sum"},
         summary="Create a metric; its key and its aggregation never change",
         tag="Metrics",
     ),

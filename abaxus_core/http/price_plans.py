@@ -131,7 +131,7 @@ async def versions(call: Call[None, Paged]) -> Answer:
 
 
 async def get_version(call: Call[None, None]) -> Answer:
-    now, plan_id, version = call.context.clock(), call.path["id"], call.number("version")
+    now, plan_id, version = call.context.clock(), call.path["id"], call.number("n")
 
     async def step(conn: Connection) -> PricePlan:
         return _shown(await service.get_version(conn, plan_id, version, now=now), now)
@@ -140,7 +140,7 @@ async def get_version(call: Call[None, None]) -> Answer:
 
 
 async def deprecate(call: Call[None, None]) -> Answer:
-    plan_id, version = call.path["id"], call.number("version")
+    plan_id, version = call.path["id"], call.number("n")
 
     async def step(work: Work) -> PricePlan:
         return _shown(await service.deprecate_version(work, plan_id, version), work.now)
@@ -189,6 +189,28 @@ def _shown(placed: repository.Placed, now: datetime) -> PricePlan:
     )
 
 
+_EXAMPLE = {
+    "id": "growth",
+    "name": "Growth",
+    "currency": "usd",
+    "billing_period": "monthly",
+    "charges": [
+        {"pricing_model": "flat_fee", "description": "Base fee", "amount": "49.00"},
+        {
+            "pricing_model": "tiered",
+            "metric_key": "api_calls",
+            "tiers": [
+                {"up_to": 100000, "unit_price": "0"},
+                {"up_to": 1000000, "unit_price": "0.0001"},
+                {"up_to": None, "unit_price": "0.00005"},
+            ],
+        },
+    ],
+    "entitlements": [
+        {"feature_key": "calls", "type": "limit", "limit": 2000000, "metric_key": "api_calls"}
+    ],
+}
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         method="POST",
@@ -198,6 +220,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body=NewPricePlan,
         rewrite=spellings.price_plan,
         answers={201: PricePlan},
+        errors=("METRIC_NOT_FOUND",),
+        example=_EXAMPLE,
         summary="Create a price plan, or the next version of one",
         tag="Price plans",
     ),
@@ -234,7 +258,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         method="GET",
-        path="/v1/price-plans/{id}/versions/{version}",
+        path="/v1/price-plans/{id}/versions/{n}",
         handler=get_version,
         scope="read",
         answers={200: PricePlan},
@@ -244,7 +268,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         method="POST",
-        path="/v1/price-plans/{id}/versions/{version}/deprecate",
+        path="/v1/price-plans/{id}/versions/{n}/deprecate",
         handler=deprecate,
         scope="write",
         answers={200: PricePlan},

@@ -134,6 +134,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "CURRENCY_MISMATCH",
             "METRIC_ALREADY_PRICED",
         ),
+        example={"customer_id": "acme", "plan_id": "growth", "start_date": "2026-05-01"},
         summary="Put a customer on a plan version, pinned",
         tag="Subscriptions",
     ),

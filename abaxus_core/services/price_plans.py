@@ -10,7 +10,7 @@ from abaxus_core.domain.entitlements import Entitlement, LimitEntitlement
 from abaxus_core.domain.periods import Cadence
 from abaxus_core.domain.plans import PlanStatus, PlanVersion
 from abaxus_core.domain.pricing import Charge
-from abaxus_core.errors import InvalidInput, NotFound
+from abaxus_core.errors import NotFound
 from abaxus_core.kernel.database import Connection, wake_after_commit
 from abaxus_core.repositories import metrics
 from abaxus_core.repositories import price_plans as repository
@@ -122,9 +122,7 @@ async def _check_metrics(conn: Connection, version: PlanVersion) -> None:
     known = await metrics.find(conn, set(named.values()))
     for field, metric_key in named.items():
         if metric_key not in known:
-            raise InvalidInput(
-                f"there is no metric {metric_key}", code="METRIC_NOT_FOUND", field=field
-            )
+            raise NotFound(f"there is no metric {metric_key}", code="METRIC_NOT_FOUND", field=field)
 
 
 def _metrics_named(version: PlanVersion) -> Iterator[tuple[str, str]]:
