@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from abaxus_core.kernel.queue import JobKind
+from abaxus_core.kernel.queue import JobKind, Priority
 
 
 class ResolvePayment(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +22,24 @@ class DeliverEmail(msgspec.Struct, frozen=True, kw_only=True):
     email_id: str
 
 
+class PlanBulkRun(msgspec.Struct, frozen=True, kw_only=True):
+    bulk_run_id: str
+
+
+class InvoiceChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """Some customers of a bulk run, in order of their numbers."""
+
+    bulk_run_id: str
+    customer_nos: tuple[int, ...]
+
+
+class CollectInvoice(msgspec.Struct, frozen=True, kw_only=True):
+    """`actor`: who asked for the run that issued it."""
+
+    invoice_id: str
+    actor: str
+
+
 class PruneRecords(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it forgets whatever has been kept long enough."""
 
@@ -30,3 +48,9 @@ PAYMENT_RESOLVE: Final = JobKind(name="payment.resolve", payload=ResolvePayment)
 PAYMENT_SWEEP: Final = JobKind(name="payment.sweep", payload=SweepPayments, attempts_max=1)
 EMAIL_DELIVER: Final = JobKind(name="email.deliver", payload=DeliverEmail)
 RECORDS_PRUNE: Final = JobKind(name="records.prune", payload=PruneRecords, attempts_max=1)
+BULK_PLAN: Final = JobKind(name="bulk.plan", payload=PlanBulkRun, priority=Priority.BULK)
+BULK_CHUNK: Final = JobKind(name="bulk.chunk", payload=InvoiceChunk, priority=Priority.BULK)
+INVOICE_CHARGE: Final = JobKind(
+    name="invoice.charge", payload=CollectInvoice, priority=Priority.BULK
+)
+INVOICE_SEND: Final = JobKind(name="invoice.send", payload=CollectInvoice, priority=Priority.BULK)

@@ -10,9 +10,11 @@ INSERT INTO counters (name, value) VALUES ('invoice', 0);
 
 -- customer_sequence: an invoice is computed from the customer's state after the one before it, and
 -- only one invoice can follow that. This constraint is what keeps usage from being billed twice.
+-- number is null only inside the transaction that issues: its last statement takes the numbers, so
+-- that the one counter is held for moments and what rolls back leaves no gap.
 CREATE TABLE invoices (
     invoice_id        text        NOT NULL,
-    number            bigint      NOT NULL,
+    number            bigint,
     customer_no       integer     NOT NULL,
     customer_sequence integer     NOT NULL,
     status            text        NOT NULL,
@@ -41,9 +43,10 @@ CREATE TABLE invoices (
         (status = 'archived') = (archived_at IS NOT NULL)
     )
 );
+CREATE INDEX invoices_of_status ON invoices (status, number);
 
 -- revision counts the lines of one charge in one segment of one period: 1 the first time it is
--- billed, 2 and on for true-ups.
+-- billed, 2 and on for true-ups. The window, [segment_start, window_end), is the usage it was rated on.
 CREATE TABLE invoice_lines (
     invoice_id              text        NOT NULL,
     line_no                 integer     NOT NULL,
@@ -110,7 +113,7 @@ CREATE TABLE calculations (
     customer_sequence integer     NOT NULL,
     period_start      timestamptz NOT NULL,
     period_end        timestamptz NOT NULL,
-    currency          text        NOT NULL,
+    currency          text,
     total_minor       numeric     NOT NULL,
     line_items        jsonb       NOT NULL,
     created_at        timestamptz NOT NULL,
@@ -119,23 +122,36 @@ CREATE TABLE calculations (
 );
 CREATE INDEX calculations_expiry ON calculations (expires_at);
 
--- A bulk invoice run as callers see it (GET /v1/jobs/{id}), and what became of each customer.
+-- A bulk invoice run as callers see it (GET /v1/jobs/{id}). Planning hands out customers in order of
+-- their numbers, in steps; planned_through says how far it is, so that a repeated step goes on.
 CREATE TABLE bulk_runs (
-    bulk_run_id text        NOT NULL,
-    status      text        NOT NULL,
-    cutoff      timestamptz NOT NULL,
-    charge      boolean     NOT NULL,
-    send        boolean     NOT NULL,
-    total       integer     NOT NULL DEFAULT 0,
-    error       text,
-    created_at  timestamptz NOT NULL,
-    finished_at timestamptz,
+    bulk_run_id     text        NOT NULL,
+    status          text        NOT NULL,
+    cutoff          timestamptz NOT NULL,
+    charge          boolean     NOT NULL,
+    send            boolean     NOT NULL,
+    actor           text        NOT NULL,
+    planned_through integer     NOT NULL DEFAULT 0,
+    planned         boolean     NOT NULL DEFAULT false,
+    total           integer     NOT NULL DEFAULT 0,
+    created         integer     NOT NULL DEFAULT 0,
+    skipped         integer     NOT NULL DEFAULT 0,
+    failed          integer     NOT NULL DEFAULT 0,
+    error           text,
+    created_at      timestamptz NOT NULL,
+    finished_at     timestamptz,
     CONSTRAINT bulk_runs_pkey PRIMARY KEY (bulk_run_id),
     CONSTRAINT bulk_runs_status_known CHECK (
         status IN ('queued', 'running', 'completed', 'failed', 'cancelled')
+    ),
+    CONSTRAINT bulk_runs_done_within_total CHECK (created + skipped + failed <= total),
+    CONSTRAINT bulk_runs_finished_when_final CHECK (
+        (status IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL)
     )
-);
+) WITH (fillfactor = 50);
 
+-- What became of each customer of a run, once, in the transaction of its invoice: where a run that
+-- was cut off goes on.
 CREATE TABLE bulk_run_customers (
     bulk_run_id   text    NOT NULL,
     customer_no   integer NOT NULL,
@@ -145,5 +161,13 @@ CREATE TABLE bulk_run_customers (
     error_message text,
     CONSTRAINT bulk_run_customers_pkey PRIMARY KEY (bulk_run_id, customer_no),
     CONSTRAINT bulk_run_customers_run FOREIGN KEY (bulk_run_id) REFERENCES bulk_runs,
-    CONSTRAINT bulk_run_customers_outcome_known CHECK (outcome IN ('created', 'skipped', 'failed'))
+    CONSTRAINT bulk_run_customers_outcome_known CHECK (outcome IN ('created', 'skipped', 'failed')),
+    CONSTRAINT bulk_run_customers_invoice_when_created CHECK (
+        (outcome = 'created') = (invoice_id IS NOT NULL)
+    ),
+    CONSTRAINT bulk_run_customers_error_when_failed CHECK (
+        (outcome = 'failed') = (error_code IS NOT NULL)
+    )
 );
+CREATE INDEX bulk_run_customers_failed ON bulk_run_customers (bulk_run_id, customer_no)
+    WHERE outcome = 'failed';

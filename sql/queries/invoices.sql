@@ -1,0 +1,143 @@
+-- name: insert_many :exec
+-- params: $1 invoice_ids text[], $2 customer_nos int4[], $3 customer_sequences int4[], $4 currencies text[], $5 totals_minor numeric[], $6 period_starts timestamptz[], $7 period_ends timestamptz[], $8 cutoffs timestamptz[], $9 calculation_ids text[], $10 created_at timestamptz
+-- why: invoices_customer_sequence_once lets one invoice follow another; in order of customers, so that rivals queue and do not deadlock
+INSERT INTO invoices (
+    invoice_id, customer_no, customer_sequence, status, currency, total_minor, period_start,
+    period_end, cutoff, calculation_id, created_at
+)
+SELECT invoice_id, customer_no, customer_sequence, 'issued', currency, total_minor, period_start,
+    period_end, cutoff, calculation_id, $10
+FROM unnest(
+    $1::text[], $2::integer[], $3::integer[], $4::text[], $5::numeric[], $6::timestamptz[],
+    $7::timestamptz[], $8::timestamptz[], $9::text[]
+) AS issued (
+    invoice_id, customer_no, customer_sequence, currency, total_minor, period_start, period_end,
+    cutoff, calculation_id
+)
+ORDER BY customer_no;
+
+-- name: insert_lines :exec
+-- params: $1 lines jsonb
+-- why: all lines of a chunk; invoice_lines_billed_once refuses a charge's revision that is billed already
+INSERT INTO invoice_lines (
+    invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key, subscription_id,
+    plan_id, plan_version, period_start, period_end, segment_start, segment_end, window_end,
+    revision, quantity, exact_amount, amount_minor, owed_minor, previously_billed_minor,
+    tier_breakdown, event_count, digest, watermark
+)
+SELECT invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key,
+    subscription_id, plan_id, plan_version, period_start, period_end, segment_start, segment_end,
+    window_end, revision, quantity, exact_amount, amount_minor, owed_minor,
+    previously_billed_minor, tier_breakdown, event_count, digest, watermark
+FROM jsonb_populate_recordset(NULL::invoice_lines, $1);
+
+-- name: insert_credits :exec
+-- params: $1 invoice_ids text[], $2 customer_nos int4[], $3 amounts_minor numeric[], $4 created_at timestamptz
+-- why: what each invoice left over or used up
+INSERT INTO customer_credits (invoice_id, customer_no, amount_minor, created_at)
+SELECT invoice_id, customer_no, amount_minor, $4
+FROM unnest($1::text[], $2::integer[], $3::numeric[]) AS moved (invoice_id, customer_no, amount_minor);
+
+-- name: number_many :many
+-- params: $1 invoice_ids text[]
+-- why: the last statement of a transaction that issues: the counter's row is locked from here to the commit, and a rollback leaves no gap
+WITH taken AS (
+    UPDATE counters
+    SET value = value + cardinality($1::text[])
+    WHERE name = 'invoice'
+    RETURNING value - cardinality($1::text[]) AS before
+)
+UPDATE invoices AS i
+SET number = taken.before + issued.position
+FROM taken, unnest($1::text[]) WITH ORDINALITY AS issued (invoice_id, position)
+WHERE i.invoice_id = issued.invoice_id
+RETURNING i.invoice_id, i.number;
+
+-- name: get :maybe
+-- params: $1 invoice_id text
+-- why: by the primary key, with its customer
+SELECT i.invoice_id, i.number, i.customer_no, c.customer_id, i.customer_sequence, i.status,
+    i.payment_status, i.currency, i.total_minor, i.period_start, i.period_end, i.cutoff,
+    i.calculation_id, i.archive_reason, i.created_at, i.paid_at, i.archived_at
+FROM invoices AS i
+JOIN customers AS c ON c.customer_no = i.customer_no
+WHERE i.invoice_id = $1;
+
+-- name: lock :maybe
+-- params: $1 invoice_id text
+-- why: a change of state reads, decides and writes one invoice at a time; its lines and payments are not held up
+SELECT i.invoice_id, i.number, i.customer_no, c.customer_id, i.customer_sequence, i.status,
+    i.payment_status, i.currency, i.total_minor, i.period_start, i.period_end, i.cutoff,
+    i.calculation_id, i.archive_reason, i.created_at, i.paid_at, i.archived_at
+FROM invoices AS i
+JOIN customers AS c ON c.customer_no = i.customer_no
+WHERE i.invoice_id = $1
+FOR NO KEY UPDATE OF i;
+
+-- name: lines :many
+-- params: $1 invoice_ids text[]
+-- why: the lines of the invoices of one answer, in their order
+SELECT invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key,
+    subscription_id, plan_id, plan_version, period_start, period_end, segment_start, segment_end,
+    window_end, revision, quantity, exact_amount, amount_minor, owed_minor,
+    previously_billed_minor, tier_breakdown, event_count, digest, watermark
+FROM invoice_lines
+WHERE invoice_id = ANY ($1)
+ORDER BY invoice_id, line_no;
+
+-- name: page :many
+-- params: $1 before_number int8, $2 row_limit int8
+-- why: newest first, by the number: it is given in order of commit, so a page never misses one
+SELECT i.invoice_id, i.number, i.customer_no, c.customer_id, i.customer_sequence, i.status,
+    i.payment_status, i.currency, i.total_minor, i.period_start, i.period_end, i.cutoff,
+    i.calculation_id, i.archive_reason, i.created_at, i.paid_at, i.archived_at
+FROM invoices AS i
+JOIN customers AS c ON c.customer_no = i.customer_no
+WHERE i.number < $1
+ORDER BY i.number DESC
+LIMIT $2;
+
+-- name: page_of_status :many
+-- params: $1 status text, $2 before_number int8, $3 row_limit int8
+-- why: the same of one status, by invoices_of_status
+SELECT i.invoice_id, i.number, i.customer_no, c.customer_id, i.customer_sequence, i.status,
+    i.payment_status, i.currency, i.total_minor, i.period_start, i.period_end, i.cutoff,
+    i.calculation_id, i.archive_reason, i.created_at, i.paid_at, i.archived_at
+FROM invoices AS i
+JOIN customers AS c ON c.customer_no = i.customer_no
+WHERE i.status = $1 AND i.number < $2
+ORDER BY i.number DESC
+LIMIT $3;
+
+-- name: page_of_customer :many
+-- params: $1 customer_id text, $2 statuses text[], $3 before_number int8, $4 row_limit int8
+-- why: a customer's, by invoices_customer_sequence_once: the sequence grows with the number
+SELECT i.invoice_id, i.number, i.customer_no, c.customer_id, i.customer_sequence, i.status,
+    i.payment_status, i.currency, i.total_minor, i.period_start, i.period_end, i.cutoff,
+    i.calculation_id, i.archive_reason, i.created_at, i.paid_at, i.archived_at
+FROM customers AS c
+JOIN invoices AS i ON i.customer_no = c.customer_no
+WHERE c.customer_id = $1 AND i.status = ANY ($2) AND i.number < $3
+ORDER BY i.customer_sequence DESC
+LIMIT $4;
+
+-- name: archive :exec
+-- params: $1 invoice_id text, $2 archived_at timestamptz, $3 archive_reason text
+-- why: issued to archived and from nowhere else; 0 rows otherwise
+UPDATE invoices
+SET status = 'archived', archived_at = $2, archive_reason = $3
+WHERE invoice_id = $1 AND status = 'issued';
+
+-- name: mark_paid :exec
+-- params: $1 invoice_id text, $2 paid_at timestamptz
+-- why: issued to paid and from nowhere else; 0 rows otherwise
+UPDATE invoices
+SET status = 'paid', payment_status = 'succeeded', paid_at = $2
+WHERE invoice_id = $1 AND status = 'issued';
+
+-- name: set_payment_status :exec
+-- params: $1 invoice_id text, $2 payment_status text
+-- why: how the last attempt to collect it stands, while it is issued
+UPDATE invoices
+SET payment_status = $2
+WHERE invoice_id = $1 AND status = 'issued';
