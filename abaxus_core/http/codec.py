@@ -7,10 +7,10 @@ What a type asks of decimals, instants and text is in shapes.py; sizes of bodies
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
@@ -141,7 +141,7 @@ def _integer(text: str) -> int | Decimal:
 
 
 def _converted(wire_type: type[T], tree: Any, *, path: str, strict: bool) -> T:
-    tree = _walk(shape_of(wire_type), tree, path)
+    tree = _walk(shape_of(cast("Hashable", wire_type)), tree, path)
     try:
         return msgspec.convert(tree, wire_type, strict=strict)
     except msgspec.ValidationError as error:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from abaxus_core.errors import InvalidInput, PaymentDeclined
-from abaxus_core.http import codec
 from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.errors import error_body, status_of
 from abaxus_core.kernel.database import Connection
@@ -41,22 +40,38 @@ class Call(Generic[B, Q]):
     request_id: str
     repeatable: Request | None
 
-    async def write(self, status: int, step: Callable[[Work], Awaitable[object]]) -> Answer:
+    async def write(
+        self,
+        status: int,
+        step: Callable[[Work], Awaitable[R]],
+        *,
+        kept: Callable[[R], object] | None = None,
+    ) -> Answer:
         """Run `step` in one transaction and answer its result (None: no body).
 
         With an idempotency key the answer is kept in the same transaction, and given again to
-        whoever asks again; a raised error keeps nothing.
+        whoever asks again; a raised error keeps nothing. `kept` makes of the result what may be
+        stored, where that is less than what is answered.
         """
+        answers: list[Answer] = []
 
         async def reply(work: Work) -> Reply:
-            return _reply(answer(status, await step(work)))
+            result = await step(work)
+            answers.append(answer(status, result))
+            return _reply(answer(status, kept(result)) if kept else answers[-1])
 
-        async def in_work(work: Work) -> Reply:
-            if self.repeatable is None:
-                return await reply(work)
-            return await idempotency.once(work, self.repeatable, reply)
+        async def in_work(work: Work) -> Reply | None:
+            answers.clear()
+            if self.repeatable is not None:
+                return await idempotency.once(work, self.repeatable, reply)
+            await reply(work)
+            return None
 
-        return _answer(await perform(self.context, self.actor, in_work))
+        replayed = await perform(self.context, self.actor, in_work)
+        if answers:
+            return answers[-1]
+        assert replayed is not None, "either the step has run or its answer was kept"
+        return _answer(replayed)
 
     async def run(self, step: Callable[[], Awaitable[tuple[int, object]]]) -> Answer:
         """Run a step of several transactions (a provider call between them) and answer it.
@@ -104,7 +119,9 @@ class Endpoint:
     `scope`: what a key needs (None: no key). `answers`: what success looks like, by status.
     `errors`: the codes of its own; those that any route can answer need no mention.
     `rewrite` turns older spellings of the decoded JSON object into today's before `body` is read;
-    its values may be anything JSON can say. `media_type` is for what is not JSON.
+    its values may be anything JSON can say. `keeps_answers` is False where the idempotency key
+    has a meaning of its own (events). `media_type` is for what is not JSON. `example` is a
+    request body that works, for the documentation.
     """
 
     method: Method
@@ -118,7 +135,9 @@ class Endpoint:
     answers: Mapping[int, Any] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
     rewrite: Rewrite | None = None
+    keeps_answers: bool = True
     media_type: str = "application/json"
+    example: Mapping[str, object] | None = None
 
 
 def _reply(given: Answer) -> Reply:

@@ -10,6 +10,18 @@ import msgspec
 
 from abaxus_core import errors
 from abaxus_core.http import codec
+from abaxus_core.http.answers import Header
+
+
+class MethodNotAllowed(errors.AbaxusError):
+    """The path is there, the method is not. `allow`: those that are."""
+
+    default_code = "METHOD_NOT_ALLOWED"
+
+    def __init__(self, allow: str) -> None:
+        super().__init__(f"this path answers {allow}")
+        self.allow = allow
+
 
 STATUS: Mapping[type[errors.AbaxusError], int] = {
     errors.MalformedBody: 400,
@@ -17,6 +29,7 @@ STATUS: Mapping[type[errors.AbaxusError], int] = {
     errors.PaymentDeclined: 402,
     errors.Forbidden: 403,
     errors.NotFound: 404,
+    MethodNotAllowed: 405,
     errors.Conflict: 409,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMedia: 415,
@@ -27,7 +40,19 @@ STATUS: Mapping[type[errors.AbaxusError], int] = {
     errors.NotReady: 503,
 }
 STATUS_OF_A_BUG = 500
+CODE_OF_A_BUG = "INTERNAL"
 RETRY_WHEN_READY_S = 1
+UNREACHABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.QueryCanceledError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,34 +87,27 @@ def error_body(error: errors.AbaxusError, request_id: str) -> bytes:
     return codec.encode(ErrorAnswer(error=described, request_id=request_id))
 
 
-def retry_after_s(error: errors.AbaxusError) -> int | None:
-    """Whole seconds for the Retry-After header, for the errors that have one."""
+def error_headers(error: errors.AbaxusError) -> tuple[Header, ...]:
+    """What the status asks to be said beside the body."""
     if isinstance(error, errors.RateLimited):
-        return error.retry_after_s
-    return RETRY_WHEN_READY_S if isinstance(error, errors.NotReady) else None
+        return ((b"retry-after", b"%d" % error.retry_after_s),)
+    if isinstance(error, errors.NotReady):
+        return ((b"retry-after", b"%d" % RETRY_WHEN_READY_S),)
+    if isinstance(error, errors.Unauthorized):
+        return ((b"www-authenticate", b"Bearer"),)
+    if isinstance(error, MethodNotAllowed):
+        return ((b"allow", error.allow.encode()),)
+    return ()
 
 
 def as_ours(error: Exception) -> errors.AbaxusError | None:
     """The error to show; None for a bug, which is logged and never described to the caller."""
     if isinstance(error, errors.AbaxusError):
         return error
-    if isinstance(error, _UNREACHABLE):
+    if isinstance(error, UNREACHABLE):
         return errors.NotReady("the database does not answer; try again")
     return None
 
 
 def _storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-_UNREACHABLE = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.QueryCanceledError,
-    ConnectionError,
-    TimeoutError,
-    OSError,
-)

@@ -62,7 +62,8 @@ def shape_of(wire_type: Any) -> Shape:
 @cache
 def holds_decimals(wire_type: Any) -> bool:
     """Whether a value of this type may contain a Decimal."""
-    return "DecimalType" in repr(info := inspect.type_info(wire_type)) or "AnyType" in repr(info)
+    spelled = repr(inspect.type_info(wire_type))
+    return any(kind in spelled for kind in ("DecimalType", "AnyType", "CustomType"))
 
 
 def _shape(info: inspect.Type) -> Shape:
@@ -250,6 +251,7 @@ _SCALARS: Mapping[type, Shape] = {
     inspect.IntType: _integer,
     inspect.DateTimeType: _instant,
     inspect.AnyType: free,
+    inspect.CustomType: free,
 }
 _KINDS: Mapping[type, tuple[type, ...]] = {
     inspect.StrType: (str,),

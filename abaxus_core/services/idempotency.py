@@ -10,10 +10,10 @@ from datetime import timedelta
 
 from abaxus_core.errors import Conflict, IdempotencyMismatch
 from abaxus_core.repositories import idempotency as repository
-from abaxus_core.repositories.idempotency import Known, Lease, Reply, Request
+from abaxus_core.repositories.idempotency import Known, Lease
+from abaxus_core.repositories.idempotency import Reply as Reply
+from abaxus_core.repositories.idempotency import Request as Request
 from abaxus_core.services.work import Context, Work, perform
-
-__all__ = ["Reply", "Request", "once", "once_apart", "prune"]
 
 KEPT_FOR = timedelta(days=7)
 PRUNED_AT_ONCE_MAX = 5_000

@@ -1,0 +1,186 @@
+"""One request to one endpoint: admit, authorise, count, read, decode, handle.
+
+The order is deliberate: who is not let in learns nothing of the route, and costs no body.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from abaxus_core.errors import InvalidInput, MalformedBody, RateLimited
+from abaxus_core.http import codec
+from abaxus_core.http.answers import Answer, Receive
+from abaxus_core.http.auth import Caller, Gate
+from abaxus_core.http.body import read_body
+from abaxus_core.http.endpoint import Call, Endpoint
+from abaxus_core.http.ratelimit import Allowance, RateLimiter
+from abaxus_core.http.shapes import Fault, text
+from abaxus_core.services.idempotency import Request
+from abaxus_core.services.work import Context
+
+IDEMPOTENCY_KEY_LENGTH_MAX = 255
+QUERY_LENGTH_MAX = 8_000
+QUERY_NAMES_MAX = 50
+NOBODY = "anonymous"
+NO_ROUTE = "none"
+
+
+class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For routes that take no query: whatever is there is refused by name."""
+
+
+class KeyOnly(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of a POST that says nothing but, perhaps, its key."""
+
+    idempotency_key: codec.IdempotencyKey | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A request whose endpoint is known. `query` is the raw query string."""
+
+    endpoint: Endpoint
+    path: Mapping[str, str]
+    raw_path: str
+    query: str
+    headers: Mapping[str, str]
+    receive: Receive
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """What the edge wants to know of a request afterwards, however it ended."""
+
+    request_id: str
+    method: str
+    route: str = NO_ROUTE
+    key_id: str = NOBODY
+    allowance: Allowance | None = None
+    code: str | None = None
+
+
+class Dispatcher:
+    """One per process: what stands before every handler."""
+
+    def __init__(
+        self,
+        contexts: Mapping[str, Context],
+        gate: Gate,
+        limiter: RateLimiter,
+        body_size_max: int,
+    ) -> None:
+        self._open_context = contexts["live"]
+        self._gate = gate
+        self._limiter = limiter
+        self._body_size_max = body_size_max
+
+    async def answer(self, incoming: Incoming, seen: Seen) -> Answer:
+        """The handler's answer. Raises what the edge turns into an error answer."""
+        endpoint = incoming.endpoint
+        context = self._open_context
+        if endpoint.scope is not None:
+            caller = await self._gate.admit(incoming.headers.get("authorization", ""))
+            context = caller.context
+            self._count(caller, seen)
+            caller.check_scope(endpoint.scope)
+        _check_path(incoming.path)
+        query = _read_query(endpoint, incoming.query)
+        body, tree = await self._read(incoming)
+        call: Call[Any, Any] = Call(
+            context=context,
+            actor=seen.key_id,
+            body=body,
+            query=query,
+            path=incoming.path,
+            headers=incoming.headers,
+            request_id=seen.request_id,
+            repeatable=_repeatable(incoming, seen.key_id, tree),
+        )
+        return await endpoint.handler(call)
+
+    def _count(self, caller: Caller, seen: Seen) -> None:
+        seen.key_id = caller.key_id
+        seen.allowance = self._limiter.take(caller.key_id)
+        if seen.allowance is not None and not seen.allowance.allowed:
+            raise RateLimited(
+                f"this key made more than {seen.allowance.limit} requests in a minute",
+                retry_after_s=seen.allowance.reset_s,
+            )
+
+    async def _read(self, incoming: Incoming) -> tuple[Any, dict[str, Any] | None]:
+        """The typed body, and the tree it was made from; None and None where none belongs."""
+        endpoint = incoming.endpoint
+        if endpoint.method not in ("POST", "PATCH"):
+            return None, None
+        wire_type = endpoint.body or KeyOnly
+        raw = await read_body(incoming.headers, incoming.receive, self._body_size_max)
+        if not raw and needs_body(wire_type):
+            raise MalformedBody("a JSON body is needed, and there is none")
+        tree = codec.parse(raw) if raw else {}
+        if endpoint.rewrite is not None and isinstance(tree, dict):
+            codec.check_free(tree)
+            tree = endpoint.rewrite(tree)
+        return codec.typed(wire_type, tree), tree if isinstance(tree, dict) else None
+
+
+@cache
+def needs_body(wire_type: Any) -> bool:
+    """Whether an empty body cannot stand for `{}`."""
+    info = msgspec.inspect.type_info(wire_type)
+    return not isinstance(info, msgspec.inspect.StructType) or any(
+        field.required for field in info.fields
+    )
+
+
+def _read_query(endpoint: Endpoint, query: str) -> Any:
+    wire_type = endpoint.query or NoQuery
+    if not query:
+        return codec.typed_query(wire_type, [])
+    if len(query) > QUERY_LENGTH_MAX:
+        raise InvalidInput(f"the query is longer than {QUERY_LENGTH_MAX} characters")
+    try:
+        pairs = parse_qsl(
+            query,
+            keep_blank_values=True,
+            encoding="utf-8",
+            errors="strict",
+            max_num_fields=QUERY_NAMES_MAX,
+        )
+    except ValueError as error:
+        raise InvalidInput("the query is not UTF-8, or has too many names") from error
+    return codec.typed_query(wire_type, pairs)
+
+
+def _check_path(path: Mapping[str, str]) -> None:
+    for name, value in path.items():
+        try:
+            text(value)
+        except Fault as fault:
+            raise InvalidInput(fault.message, field=name) from fault
+
+
+def _repeatable(incoming: Incoming, key_id: str, tree: dict[str, Any] | None) -> Request | None:
+    """The request as idempotency sees it, when it came with a key; the body's goes first."""
+    if tree is None or not incoming.endpoint.keeps_answers:
+        return None
+    key = tree.get("idempotency_key")
+    if key is None:
+        key = incoming.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not isinstance(key, str) or not 0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX or "\0" in key:
+        raise InvalidInput(
+            f"must have 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} characters", field="idempotency_key"
+        )
+    asked = {name: value for name, value in tree.items() if name != "idempotency_key"}
+    spelled = f"{incoming.endpoint.method} {incoming.raw_path}\n".encode() + codec.canonical(asked)
+    return Request(
+        key_id=key_id,
+        idempotency_key=key,
+        request_hash=hashlib.sha256(spelled).digest(),
+    )

@@ -1,0 +1,68 @@
+"""What the platform asks: is this process able to serve, and how is it doing. No key needed."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import msgspec
+
+from abaxus_core.http.answers import Answer, answer
+from abaxus_core.http.endpoint import Call, Endpoint
+from abaxus_core.http.errors import UNREACHABLE
+from abaxus_core.kernel import migrations
+from abaxus_core.repositories import health as repository
+from abaxus_core.services.telemetry import CONTENT_TYPE, Telemetry
+from abaxus_core.services.work import Context
+
+
+class Healthy(msgspec.Struct, frozen=True, kw_only=True):
+    """The database answers and its schema fits."""
+
+    status: str = "ok"
+
+
+def endpoints(contexts: Mapping[str, Context], telemetry: Telemetry) -> Sequence[Endpoint]:
+    """/healthz and /metrics of this process."""
+    expected = migrations.released()
+
+    async def healthz(call: Call[None, None]) -> Answer:
+        async with call.context.database.connection() as conn:
+            await migrations.check(conn, migrations=expected)
+        return answer(200, Healthy())
+
+    async def metrics(_call: Call[None, None]) -> Answer:
+        telemetry.queue_measured(await _queued(contexts))
+        return Answer(200, telemetry.exposition(), CONTENT_TYPE.encode())
+
+    return (
+        Endpoint(
+            method="GET",
+            path="/healthz",
+            handler=healthz,
+            scope=None,
+            summary="Say whether the database answers and its schema fits",
+            tag="operations",
+            answers={200: Healthy},
+            errors=("NOT_READY",),
+        ),
+        Endpoint(
+            method="GET",
+            path="/metrics",
+            handler=metrics,
+            scope=None,
+            summary="Counters and histograms of this process, for Prometheus",
+            tag="operations",
+            answers={200: None},
+            media_type="text/plain",
+        ),
+    )
+
+
+async def _queued(contexts: Mapping[str, Context]) -> dict[tuple[str, str, str], int]:
+    """Empty while the database does not answer: the process's own numbers matter most then."""
+    queued = {}
+    with suppress(*UNREACHABLE):
+        for mode, context in contexts.items():
+            async with context.database.connection() as conn:
+                for depth in await repository.queue_depth(conn):
+                    queued[mode, depth.kind, depth.state] = depth.jobs
+    return queued

@@ -1,0 +1,26 @@
+"""The API's table of contents: each resource module says what it answers."""
+
+from collections.abc import Sequence
+
+from abaxus_core.http import (
+    api_keys,
+    customers,
+    entitlements,
+    events,
+    metrics,
+    price_plans,
+    subscriptions,
+    usage,
+)
+from abaxus_core.http.endpoint import Endpoint
+
+ENDPOINTS: Sequence[Endpoint] = (
+    *metrics.ENDPOINTS,
+    *price_plans.ENDPOINTS,
+    *customers.ENDPOINTS,
+    *subscriptions.ENDPOINTS,
+    *entitlements.ENDPOINTS,
+    *events.ENDPOINTS,
+    *usage.ENDPOINTS,
+    *api_keys.ENDPOINTS,
+)

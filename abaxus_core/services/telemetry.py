@@ -1,0 +1,102 @@
+"""What operators watch: the process's counters and histograms, for Prometheus to collect.
+
+One `Telemetry` per process, made by the composition root. Labels are names from our own code
+(routes, job kinds, outcomes), never ids, so that their number is bounded. The numbers of the
+database, such as how long the queue is, are read when asked for: http/health.py.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+NS_PER_SECOND = 1_000_000_000
+REQUEST_BUCKETS_S = ("0.001", "0.0025", "0.005", "0.01", "0.025", "0.1", "0.5", "2.5", "10")
+JOB_BUCKETS_S = ("0.005", "0.025", "0.1", "0.5", "2.5", "10", "60", "300")
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Telemetry:
+    """The registry, and a method for each thing worth counting."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Histogram(
+            "abaxus_http_request_seconds",
+            "Time to answer a request, by route and status.",
+            ("method", "route", "status"),
+            buckets=REQUEST_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._errors = Counter(
+            "abaxus_errors_total",
+            "Answers that were errors, by code.",
+            ("code",),
+            registry=self._registry,
+        )
+        self._events = Counter(
+            "abaxus_events_total",
+            "Usage events by mode and what became of them.",
+            ("mode", "outcome"),
+            registry=self._registry,
+        )
+        self._jobs = Histogram(
+            "abaxus_job_seconds",
+            "Time a job's run took, by mode, kind and outcome.",
+            ("mode", "kind", "outcome"),
+            buckets=JOB_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._payments = Counter(
+            "abaxus_payment_attempts_total",
+            "Attempts to collect an invoice, by mode, provider and outcome.",
+            ("mode", "provider", "outcome"),
+            registry=self._registry,
+        )
+        self._mails = Counter(
+            "abaxus_mails_total",
+            "Mails handed to a provider, by mode, provider and outcome.",
+            ("mode", "provider", "outcome"),
+            registry=self._registry,
+        )
+        self._queued = Gauge(
+            "abaxus_jobs_queued",
+            "Jobs that wait or run, by mode and kind.",
+            ("mode", "kind", "state"),
+            registry=self._registry,
+        )
+        self._seen: dict[tuple[str, str, int], Histogram] = {}
+
+    def request_answered(self, method: str, route: str, status: int, took_ns: int) -> None:
+        """`route` is the path's template, or "none" where no route matched."""
+        key = (method, route, status)
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = self._seen[key] = self._requests.labels(method, route, str(status))
+        seen.observe(took_ns / NS_PER_SECOND)
+
+    def error_answered(self, code: str) -> None:
+        self._errors.labels(code).inc()
+
+    def events_seen(self, mode: str, outcome: str, count: int) -> None:
+        """`outcome`: accepted, duplicate, rejected or conflicting."""
+        self._events.labels(mode, outcome).inc(count)
+
+    def job_ended(self, mode: str, kind: str, outcome: str, took_ns: int) -> None:
+        """`outcome`: completed, retried, snoozed, discarded."""
+        self._jobs.labels(mode, kind, outcome).observe(took_ns / NS_PER_SECOND)
+
+    def payment_attempted(self, mode: str, provider: str, outcome: str) -> None:
+        self._payments.labels(mode, provider, outcome).inc()
+
+    def mail_handed_over(self, mode: str, provider: str, outcome: str) -> None:
+        self._mails.labels(mode, provider, outcome).inc()
+
+    def queue_measured(self, queued: dict[tuple[str, str, str], int]) -> None:
+        """The queue as it is now: (mode, kind, state) → jobs; replaces what was known."""
+        self._queued.clear()
+        for (mode, kind, state), count in queued.items():
+            self._queued.labels(mode, kind, state).set(count)
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus's text format (`CONTENT_TYPE`)."""
+        return generate_latest(self._registry)
