@@ -7,10 +7,10 @@ WAIT_MAX_S = 15
 LOOK_EVERY_MS = 5
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Return as soon as `condition` holds; fail after WAIT_MAX_S."""
+async def eventually(condition: Callable[..., Awaitable[bool]], *args: object) -> None:
+    """Return as soon as `condition(*args)` holds; fail after WAIT_MAX_S."""
     async with asyncio.timeout(WAIT_MAX_S):
-        while not await condition():  # noqa: ASYNC110 - what happens elsewhere sets no event
+        while not await condition(*args):  # noqa: ASYNC110 - what happens elsewhere sets no event
             await asyncio.sleep(LOOK_EVERY_MS / 1000)
 
 

@@ -30,11 +30,14 @@ def test_own_error_is_described_by_code_and_message() -> None:
 
 
 def test_foreign_error_is_described_with_where_it_arose_and_bounded() -> None:
+    def fail() -> None:
+        raise ValueError("x" * 10_000 + "\0end")
+
     with pytest.raises(ValueError, match="x") as raised:
-        int("x" * 10_000 + "\0end")
+        fail()
     described = describe(raised.value)
     assert len(described) == ERROR_LENGTH_MAX
-    assert "x" * 100 in described
+    assert described.rstrip().endswith("xend")
 
 
 async def test_interruption_that_the_handler_swallows_leaves_its_runner_whole() -> None:
