@@ -95,6 +95,10 @@ class EventListed(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
 
 
+class EventPage(Page[EventListed], frozen=True, kw_only=True):
+    """A page of events; its own type, so that properties go out as they are stored."""
+
+
 async def send(call: Call[NewEvent, None]) -> Answer:
     """Accept one event; durable when answered."""
     (result,) = await ingestion.accept(call.context, [_event(call.body)])
@@ -129,7 +133,7 @@ async def list_events(call: Call[None, EventQuery]) -> Answer:
     )
     before = None if query.cursor is None else read_cursor(query.cursor, tuple[datetime, UUID])
 
-    async def step(conn: Connection) -> Page[EventListed]:
+    async def step(conn: Connection) -> EventPage:
         rows = await usage.list_events(
             conn,
             query.customer_id,
@@ -140,7 +144,7 @@ async def list_events(call: Call[None, EventQuery]) -> Answer:
         )
         cut = page(rows, query.limit, lambda row: (row.occurred_at, row.event_key))
         listed = [_listed(query.customer_id, row) for row in cut.data]
-        return Page(data=listed, next_cursor=cut.next_cursor)
+        return EventPage(data=listed, next_cursor=cut.next_cursor)
 
     return await call.read(step)
 
@@ -265,7 +269,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="List a customer's usage events",
         tag="Events",
         query=EventQuery,
-        answers={200: Page[EventListed]},
+        answers={200: EventPage},
         errors=("CUSTOMER_NOT_FOUND", "METRIC_NOT_FOUND"),
     ),
 )
