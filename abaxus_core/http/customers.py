@@ -17,7 +17,15 @@ from abaxus_core.repositories import customers as repository
 from abaxus_core.services import customers as service
 from abaxus_core.services.work import Work
 
-Email: TypeAlias = Annotated[str, msgspec.Meta(min_length=3, max_length=ADDRESS_LENGTH_MAX)]
+# Dot-atoms of RFC 5322 on both sides of one "@"; quoted local parts and address literals are left
+# out, because the standard library's parser, which the service asks next, fails on malformed ones.
+_ATOM = r"[^\s@.\"(),:;<>\[\\\]\x00-\x1f\x7f]+"
+_DOT_ATOM = rf"{_ATOM}(?:\.{_ATOM})*"
+
+Email: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(max_length=ADDRESS_LENGTH_MAX, pattern=rf"^{_DOT_ATOM}@{_DOT_ATOM}\Z"),
+]
 Provider: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")]
 MetadataKey: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Metadata: TypeAlias = dict[MetadataKey, Value | int | bool]

@@ -48,7 +48,10 @@ class Api:
         return self._read(await self._client.get(path, params=query))
 
     async def post(self, path: str, body: object = None) -> tuple[int, dict]:
-        return self._read(await self._client.post(path, content=_bytes(body)))
+        return self._read(await self.post_raw(path, body))
+
+    async def post_raw(self, path: str, body: object = None) -> httpx.Response:
+        return await self._client.post(path, content=_bytes(body))
 
     async def patch(self, path: str, body: object) -> tuple[int, dict]:
         return self._read(await self._client.patch(path, content=_bytes(body)))
@@ -114,6 +117,15 @@ async def api(databases: TestDatabases, clock: FakeClock) -> AsyncIterator[Api]:
     api = await caller(app, live, "admin")
     yield api
     await api.close()
+
+
+@pytest.fixture
+async def test_mode(api: Api, databases: TestDatabases, clock: FakeClock) -> AsyncIterator[Api]:
+    """An admin of test mode, of the same application."""
+    context = context_of(databases.test, clock, API_RATE_LIMIT_RPM="0")
+    test_mode = await caller(api.app, context, "admin")
+    yield test_mode
+    await test_mode.close()
 
 
 @pytest.fixture

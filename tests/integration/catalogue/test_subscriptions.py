@@ -3,11 +3,8 @@
 import asyncio
 from datetime import timedelta
 
-import pytest
-
 from tests.integration.catalogue.conftest import Api, growth
 from tests.support.clock import FakeClock
-from tests.support.metering import fetch
 
 START = {"customer_id": "acme", "plan_id": "growth", "start_date": "2026-05-01"}
 FEE_ONLY = [{"pricing_model": "flat_fee", "amount": 1}]
@@ -155,22 +152,6 @@ async def test_rivals_fix_one_currency(catalogue: Api) -> None:
     assert {answer["error"]["code"] for status, answer in answers if status == 409} == {
         "CURRENCY_MISMATCH"
     }
-
-
-async def test_without_the_check_the_constraint_still_holds(
-    catalogue: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two subscriptions behind the service's back: what keeps usage from being billed twice."""
-    await catalogue.made("/v1/subscriptions", START)
-    rows = await fetch(
-        catalogue.context.database,
-        """
-        INSERT INTO subscription_metrics (subscription_id, customer_no, metric_no, during)
-        SELECT subscription_id, customer_no, metric_no, tstzrange('2030-01-01', NULL)
-        FROM subscription_metrics ON CONFLICT DO NOTHING RETURNING metric_no
-        """,
-    )
-    assert rows == []
 
 
 async def test_subscriptions_are_paged_newest_first(catalogue: Api, clock: FakeClock) -> None:

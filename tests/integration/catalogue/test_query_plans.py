@@ -1,0 +1,84 @@
+"""The statements behind checks, subscribing and lists stay on their indexes as tables grow."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from abaxus_core.kernel.database import Database
+from abaxus_core.kernel.sql import load
+
+ROWS_READ_MAX = 600
+NOW = datetime(2026, 5, 10, tzinfo=UTC)
+
+FILL = (
+    """
+    INSERT INTO customers (customer_id, metadata, created_at)
+    SELECT 'c' || n, '{}', now() FROM generate_series(1, 5000) AS n
+    """,
+    """
+    INSERT INTO metrics (metric_id, metric_key, name, aggregation, value_type, created_at)
+    SELECT 'met_' || n, 'm' || n, 'm', 'sum', 'decimal', now() FROM generate_series(1, 5000) AS n
+    """,
+    """
+    INSERT INTO price_plans (plan_id, latest_version, created_at)
+    SELECT 'p' || n, 1, now() - n * interval '1 s' FROM generate_series(1, 2000) AS n
+    """,
+    """
+    INSERT INTO price_plan_versions (plan_id, version, name, currency, billing_interval,
+        billing_count, effective_from, charges, entitlements, created_at)
+    SELECT plan_id, 1, 'p', 'usd', 'month', 1, created_at, '[]', '[]', created_at FROM price_plans
+    """,
+    """
+    INSERT INTO subscriptions (subscription_id, customer_no, plan_id, plan_version, start_at,
+        created_at)
+    SELECT 'sub_' || lpad(customer_no::text, 26, '0'), customer_no,
+        'p' || customer_no % 2000 + 1, 1, '2026-01-01Z', now()
+    FROM customers
+    """,
+    """
+    INSERT INTO subscription_metrics (subscription_id, customer_no, metric_no, during)
+    SELECT subscription_id, customer_no, customer_no % 5000 + 1, tstzrange(start_at, NULL)
+    FROM subscriptions
+    """,
+    "ANALYZE",
+)
+
+# aggregate, statement, arguments, index that must serve it
+HOT = (
+    ("entitlements", "running", ("c77", NOW), "subscriptions_of_customer"),
+    ("subscriptions", "priced_elsewhere", (77, ["m78"], NOW, None), "metric_priced_once"),
+    ("subscriptions", "page", ("sub_z", 51), "subscriptions_pkey"),
+    ("subscriptions", "page_of_customer", ("c77", "sub_z", 51), "subscriptions_of_customer"),
+    ("customers", "get", ("c77",), "customers_id_once"),
+    ("customers", "page", (3_000, 51), "customers_pkey"),
+    ("metrics", "find", (["m7", "m8"],), "metrics_key_once"),
+    ("price_plans", "get_current", ("p7", NOW), "price_plan_versions_pkey"),
+    ("price_plans", "page", (NOW, NOW, "p7", 51), "price_plans_newest"),
+)
+
+
+@pytest.fixture
+async def filled(live: Database) -> Database:
+    async with live.connection() as conn:
+        for statement in FILL:
+            await conn.execute(statement)
+    return live
+
+
+async def test_hot_statements_use_their_indexes(filled: Database) -> None:
+    for aggregate, name, args, index in HOT:
+        async with filled.connection() as conn:
+            explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + load(aggregate)[name].text
+            plan = msgspec.json.decode(await conn.fetchval(explain, *args))[0]["Plan"]
+        nodes = list(walk(plan))
+        assert index in {node.get("Index Name") for node in nodes}, (name, plan)
+        scanned = [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"]
+        assert scanned == [], (name, plan)
+        assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes) <= ROWS_READ_MAX, (
+            name
+        )
+
+
+def walk(node: dict) -> list[dict]:
+    return [node, *(inner for child in node.get("Plans", []) for inner in walk(child))]
