@@ -10,7 +10,8 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from types import MappingProxyType
+from typing import Any, Final
 
 import httpx
 import msgspec
@@ -24,8 +25,13 @@ from abaxus_core.plugin.payments import PaymentProvider, PaymentProviderDescript
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
-P = TypeVar("P", PaymentProvider, EmailSender)
 Descriptor = PaymentProviderDescriptor | EmailSenderDescriptor
+_CONTRACTS: Final[Mapping[str, tuple[type[Descriptor], int]]] = MappingProxyType(
+    {
+        "payment": (PaymentProviderDescriptor, payments.CONTRACT),
+        "email": (EmailSenderDescriptor, email.CONTRACT),
+    }
+)
 HttpFactory = Callable[[frozenset[str]], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
@@ -203,8 +209,8 @@ def _load_one(plugin: Installed, environ: Mapping[str, str]) -> list[Registered]
     found = _register(plugin, module)
     registered: list[Registered] = []
     faults: list[str] = []
-    for kind, contract, descriptor in found:
-        complaint = _complaint(descriptor, contract)
+    for kind, descriptor in found:
+        complaint = _complaint(kind, descriptor)
         if complaint:
             faults.append(f"{plugin}: {complaint}")
             continue
@@ -217,16 +223,16 @@ def _load_one(plugin: Installed, environ: Mapping[str, str]) -> list[Registered]
     return registered
 
 
-def _register(plugin: Installed, module: object) -> list[tuple[str, int, object]]:
-    """What the plugin's hooks return: (kind, the contract we hold it to, descriptor)."""
+def _register(plugin: Installed, module: object) -> list[tuple[str, object]]:
+    """What the plugin's hooks return, with the kind that each hook is for."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     try:
         manager.register(module, name=plugin.name)
         manager.check_pending()
         found = [
-            *_all("payment", payments.CONTRACT, manager.hook.register_payment_providers()),
-            *_all("email", email.CONTRACT, manager.hook.register_email_senders()),
+            *_all("payment", manager.hook.register_payment_providers()),
+            *_all("email", manager.hook.register_email_senders()),
         ]
     except pluggy.PluginValidationError as error:
         raise ConfigurationError([f"{plugin} implements no hook of ours: {error}"]) from error
@@ -239,15 +245,16 @@ def _register(plugin: Installed, module: object) -> list[tuple[str, int, object]
     return found
 
 
-def _all(
-    kind: str, contract: int, results: list[Iterable[object]]
-) -> list[tuple[str, int, object]]:
-    return [(kind, contract, descriptor) for result in results for descriptor in result]
+def _all(kind: str, results: list[Iterable[object]]) -> list[tuple[str, object]]:
+    return [(kind, descriptor) for result in results for descriptor in result]
 
 
-def _complaint(descriptor: object, contract: int) -> str | None:
-    if not isinstance(descriptor, PaymentProviderDescriptor | EmailSenderDescriptor):
-        return f"registers {type(descriptor).__name__}, not a descriptor"
+def _complaint(kind: str, descriptor: object) -> str | None:
+    wanted, contract = _CONTRACTS[kind]
+    if not isinstance(descriptor, PaymentProviderDescriptor | EmailSenderDescriptor) or (
+        type(descriptor) is not wanted
+    ):
+        return f"its {kind} hook returns {type(descriptor).__name__}, not {wanted.__name__}"
     if descriptor.contract != contract:
         return f"{descriptor.name!r} speaks contract {descriptor.contract}, this is {contract}"
     if not _NAME.fullmatch(descriptor.name):

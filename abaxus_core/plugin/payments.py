@@ -40,7 +40,7 @@ EXECUTED: Final[Mapping[Status, Executed]] = MappingProxyType(
 """Whether the provider acted on the request; of `declined`: it did, and no money moved."""
 
 
-class InvalidRequest(Exception):  # noqa: N818 - reads as the sentence it is
+class InvalidRequest(Exception):
     """Raised by `prepare` for what the provider can never accept: nothing has been sent.
 
     `code` is stable and lower case (`currency_not_supported`, `amount_not_exact`); `message` is

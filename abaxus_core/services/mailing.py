@@ -96,11 +96,13 @@ async def _envelope(context: Context, work: Work, invoice: Invoice) -> Envelope:
         )
     if not is_mail_address(customer.email):
         raise InvalidInput("the customer's email address is none", field="email")
+    seller = context.settings.seller_name
+    # The settings' own kinds of text are none that msgspec stores.
     return Envelope(
         email_id=work.ids.new("eml"),
         date=work.now,
-        sender=context.settings.email_from,
-        seller_name=context.settings.seller_name,
+        sender=str(context.settings.email_from),
+        seller_name=str(seller) if seller else None,
         recipient=customer.email,
         customer_name=customer.name,
     )

@@ -52,7 +52,7 @@ SELECT payment_id, invoice_id, provider, account_fingerprint, attempt_id, idempo
     created_at, settled_at
 FROM payments
 WHERE invoice_id = $1
-ORDER BY created_at DESC
+ORDER BY created_at DESC, payment_id DESC
 LIMIT $2;
 
 -- name: request :one
