@@ -37,7 +37,7 @@ def import_events(*, file: Path, url: str, key: str) -> None:
     0: all taken; 1: stopped, run it again; 3: some rejected, see FILE.rejects.ndjson.
     """
     try:
-        ledger = _import(file, url, key)
+        ledger = import_with_progress(file, url=url, key=key)
     except AbaxusError as error:
         click.echo(f"abaxus: {error.message}", err=True)
         sys.exit(EXIT_STOPPED)
@@ -46,7 +46,8 @@ def import_events(*, file: Path, url: str, key: str) -> None:
         sys.exit(EXIT_REJECTS)
 
 
-def _import(file: Path, url: str, key: str) -> Ledger:
+def import_with_progress(file: Path, *, url: str, key: str) -> Ledger:
+    """Import the file and show a progress bar; raises as `import_file`."""
     with Bar(
         TextColumn("{task.description}"),
         BarColumn(),

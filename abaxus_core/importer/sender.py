@@ -31,7 +31,7 @@ _AGAIN: Final = frozenset(
 )
 
 
-class Stopped(AbaxusError):  # noqa: N818 - named as the tree of errors.py names
+class Stopped(AbaxusError):
     """The API does not take the file; what it has taken so far stays."""
 
     default_code = "IMPORT_STOPPED"

@@ -21,6 +21,7 @@ GZIP_SUFFIX: Final = ".gz"
 FIELDS_NEEDED: Final = ("customer_id", "metric_key", "value", "timestamp", "idempotency_key")
 FIELDS_OPTIONAL: Final = ("subscription_id",)
 PROPERTY_PREFIX: Final = "properties."
+BYTE_ORDER_MARK: Final = "\ufeff"
 RECORD_BYTES_MAX: Final = 256 * 1024
 
 
@@ -79,12 +80,17 @@ def _kind(path: Path) -> str:
     raise InvalidInput(f"{path.name} must end in .ndjson, .jsonl or .csv, with or without .gz")
 
 
-def _ndjson(content: "io.BufferedReader[Any]") -> Iterator[Record]:
+def _lines(content: "io.BufferedReader[Any]") -> Iterator[bytes]:
     number = 0
     while line := content.readline(RECORD_BYTES_MAX + 1):
         number += 1
         if len(line) > RECORD_BYTES_MAX:
             raise InvalidInput(f"line {number} is longer than {RECORD_BYTES_MAX} bytes")
+        yield line
+
+
+def _ndjson(content: "io.BufferedReader[Any]") -> Iterator[Record]:
+    for number, line in enumerate(_lines(content), start=1):
         event = line.strip()
         if event:
             yield Record(number=number, event=event, fault=_fault(event))
@@ -100,8 +106,8 @@ def _fault(event: bytes) -> str | None:
 
 
 def _csv(content: "io.BufferedReader[Any]") -> Iterator[Record]:
-    rows = csv.reader(io.TextIOWrapper(content, encoding="utf-8-sig", newline=""), strict=True)
-    header = next(rows, [])
+    rows = csv.reader((line.decode("utf-8") for line in _lines(content)), strict=True)
+    header = [name.removeprefix(BYTE_ORDER_MARK) for name in next(rows, [])]
     _check_header(header)
     for number, row in enumerate(rows, start=1):
         fault = None if len(row) == len(header) else f"has {len(row)} of {len(header)} columns"

@@ -124,7 +124,7 @@ class Lander:
         )
 
 
-class _PartitionsMissing(Exception):  # noqa: N818 - a step that has to come first, not an error
+class _PartitionsMissing(Exception):
     def __init__(self, months: frozenset[date]) -> None:
         super().__init__(str(sorted(months)))
         self.months = months
