@@ -134,6 +134,8 @@ async def number_many(conn: Connection, invoice_ids: Sequence[str]) -> dict[str,
 
     Locks the counter until the transaction ends: run it last.
     """
+    if not invoice_ids:
+        return {}
     numbers = {row["invoice_id"]: row["number"] for row in await _number_many(conn, invoice_ids)}
     if len(numbers) != len(invoice_ids):
         raise InvariantBroken("every invoice that is issued takes a number")

@@ -42,18 +42,25 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 async def settled_watermark(context: Context) -> int:
     """Return a watermark that covers the events accepted by now, where they land in time.
 
-    Waits at most INBOX_POLLS_MAX × INBOX_POLL_S for them; what is later is trued up. Read it
-    before the transaction that rates.
+    Read it before the transaction that rates.
+    """
+    await settle_inbox(context)
+    async with context.database.connection() as conn:
+        return await watermarks.read(conn)
+
+
+async def settle_inbox(context: Context) -> None:
+    """Give the events accepted by now INBOX_POLLS_MAX × INBOX_POLL_S to land.
+
+    What is later is trued up.
     """
     async with context.database.connection() as conn:
         newest = await billing.newest_inbox_row(conn)
     for _ in range(INBOX_POLLS_MAX):
         async with context.database.connection() as conn:
             if newest is None or not await billing.inbox_has_until(conn, newest):
-                break
+                return
         await asyncio.sleep(INBOX_POLL_S)
-    async with context.database.connection() as conn:
-        return await watermarks.read(conn)
 
 
 async def repeated(attempt: Callable[[], Awaitable[T]]) -> T:
@@ -186,6 +193,8 @@ def new_invoice(work: Work, statement: Statement, calculation_id: str | None = N
 
 async def issue(work: Work, new: Sequence[NewInvoice]) -> None:
     """Store invoices but for their numbers, which the caller takes last in the transaction."""
+    if not new:
+        return
     await invoices.insert_many(work.conn, new, work.now)
     await audit.record_many(
         work,

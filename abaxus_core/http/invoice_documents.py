@@ -1,0 +1,168 @@
+"""Invoices as they are answered: with their lines, the mail that carries them, a payment."""
+
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from abaxus_core.domain import invoices as domain
+from abaxus_core.domain import payments
+from abaxus_core.domain.invoices import InvoiceStatus, PaymentStatus, number_text
+from abaxus_core.domain.payments import RetryClass
+from abaxus_core.http.line_items import LineItem, line_item
+from abaxus_core.repositories.audit import Entry
+from abaxus_core.repositories.emails import Mail
+
+MailStatus: TypeAlias = Literal["queued", "sent", "failed"]
+PaymentOutcome: TypeAlias = Literal[
+    "pending", "requires_action", "unknown", "succeeded", "declined", "rejected", "not_charged"
+]
+
+
+class InvoiceMail(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest mail of an invoice. `error`: the last one, while it is not sent."""
+
+    id: str
+    status: MailStatus
+    attempts: int
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Invoice(msgspec.Struct, frozen=True, kw_only=True):
+    """`payment_status` is how the last attempt to collect it stands, null before the first.
+
+    `cutoff` is the end, excluded, up to which usage was looked at.
+    """
+
+    id: str
+    number: str
+    customer_id: str
+    status: InvoiceStatus
+    payment_status: PaymentStatus | None
+    currency: str
+    total_amount: int
+    period_start: datetime
+    period_end: datetime
+    cutoff: datetime
+    calculation_id: str | None
+    line_items: list[LineItem]
+    email: InvoiceMail | None
+    created_at: datetime
+    paid_at: datetime | None
+    archived_at: datetime | None
+    archive_reason: str | None
+
+
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt to collect an invoice; `pending` and `unknown` are looked up until they settle.
+
+    `provider_code` is the provider's own word, `retry` whether another attempt may help.
+    """
+
+    id: str
+    provider: str
+    provider_payment_id: str | None
+    status: PaymentOutcome
+    amount: int
+    currency: str
+    code: str | None
+    provider_code: str | None
+    retry: RetryClass | None
+    attempted_at: datetime
+
+
+class ChargedInvoice(Invoice, frozen=True, kw_only=True):
+    """`payment` is null where there was nothing to pay."""
+
+    payment: Payment | None
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened: `action` is `noun.verb`, `actor` the id of an API key or `system`."""
+
+    id: str
+    at: datetime
+    actor: str
+    action: str
+    object_type: str
+    object_id: str
+    data: dict[str, Any]
+
+
+def shown(invoice: domain.Invoice, mail: Mail | None) -> Invoice:
+    """An invoice as it is answered."""
+    return Invoice(**_fields(invoice, mail))
+
+
+def shown_charged(
+    invoice: domain.Invoice, mail: Mail | None, payment: payments.Payment | None
+) -> ChargedInvoice:
+    """An invoice after a charge."""
+    return ChargedInvoice(
+        **_fields(invoice, mail), payment=None if payment is None else _payment(payment)
+    )
+
+
+def shown_entry(entry: Entry) -> AuditEntry:
+    """An entry of the audit log as it is answered."""
+    return AuditEntry(**msgspec.structs.asdict(entry))
+
+
+def _fields(invoice: domain.Invoice, mail: Mail | None) -> dict[str, Any]:
+    return {
+        "id": invoice.id,
+        "number": number_text(invoice.number),
+        "customer_id": invoice.customer_id,
+        "status": invoice.status,
+        "payment_status": invoice.payment_status,
+        "currency": invoice.currency,
+        "total_amount": invoice.total_minor,
+        "period_start": invoice.period_start,
+        "period_end": invoice.period_end,
+        "cutoff": invoice.cutoff,
+        "calculation_id": invoice.calculation_id,
+        "line_items": [line_item(line) for line in invoice.lines],
+        "email": None if mail is None else _mail(mail),
+        "created_at": invoice.created_at,
+        "paid_at": invoice.paid_at,
+        "archived_at": invoice.archived_at,
+        "archive_reason": invoice.archive_reason,
+    }
+
+
+def _mail(mail: Mail) -> InvoiceMail:
+    return InvoiceMail(
+        id=mail.id,
+        status=mail.state,
+        attempts=mail.attempts,
+        error=mail.error,
+        created_at=mail.created_at,
+        finished_at=mail.finished_at,
+    )
+
+
+def _payment(payment: payments.Payment) -> Payment:
+    return Payment(
+        id=payment.id,
+        provider=payment.provider,
+        provider_payment_id=payment.provider_payment_id,
+        status=_outcome(payment.state),
+        amount=payment.amount_minor,
+        currency=payment.currency,
+        code=payment.code,
+        provider_code=payment.provider_code,
+        retry=payment.retry,
+        attempted_at=payment.last_sent_at or payment.created_at,
+    )
+
+
+def _outcome(state: payments.PaymentState) -> PaymentOutcome:
+    match state:
+        case "created" | "sending" | "transient":
+            return "pending"
+        case "needs_operator":
+            return "unknown"
+        case _:
+            return state
