@@ -21,6 +21,7 @@ from abaxus_core.services.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+OPERATIONAL_PATHS = ("/healthz", "/metrics", "/openapi.json", "/docs")
 ERROR_CODE = re.compile(r"[A-Z]+(_[A-Z]+)+|INTERNAL|CONFLICT|UNAUTHENTICATED")
 OUR_METRIC = re.compile(r"`(abaxus_[a-z]+_[a-z_]+)(?=[`{])")
 
@@ -122,7 +123,8 @@ def test_the_contract_of_plugins() -> None:
 
 def test_routes() -> None:
     documented = first_cells("api.md", r"(GET|POST|PATCH|DELETE) /\S*")
-    assert documented == {f"{one.method} {one.path}" for one in routes.ENDPOINTS}
+    resources = {f"{one.method} {one.path}" for one in routes.ENDPOINTS}
+    assert documented == resources | {f"GET {path}" for path in OPERATIONAL_PATHS}
 
 
 def test_error_codes() -> None:
