@@ -40,9 +40,9 @@ def local_client():
 
 
 async def test_a_declared_host_answers_and_little_is_said_of_us():
-    async with serving(raw("200 OK", "Set-Cookie: id=1", body=b"{}")) as (url, seen):
-        async with local_client() as client:
-            response = await client.get(url)
+    answer = raw("200 OK", "Set-Cookie: id=1", body=b"{}")
+    async with serving(answer) as (url, seen), local_client() as client:
+        response = await client.get(url)
 
     assert (response.status_code, response.content) == (200, b"{}")
     assert "set-cookie" not in response.headers
