@@ -7,8 +7,11 @@ from abaxus_core.http import (
     customers,
     entitlements,
     events,
+    invoices,
+    jobs,
     metrics,
     price_plans,
+    pricing,
     subscriptions,
     usage,
 )
@@ -22,5 +25,8 @@ ENDPOINTS: Sequence[Endpoint] = (
     *entitlements.ENDPOINTS,
     *events.ENDPOINTS,
     *usage.ENDPOINTS,
+    *pricing.ENDPOINTS,
+    *invoices.ENDPOINTS,
+    *jobs.ENDPOINTS,
     *api_keys.ENDPOINTS,
 )
