@@ -4,8 +4,7 @@ Every calculation of the domain runs in `exact()`; where a digit would be lost i
 Rounding to money is money.py's.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from decimal import (
     ROUND_HALF_UP,
     Context,
@@ -39,11 +38,12 @@ _ROUNDING = Context(
 ZERO = Decimal(0)
 
 
-@contextmanager
-def exact() -> Iterator[None]:
-    """Run Decimal arithmetic at 200 digits; a result that would need more raises `Inexact`."""
-    with localcontext(_EXACT):
-        yield
+def exact() -> AbstractContextManager[Context]:
+    """Return what a `with` runs Decimal arithmetic in: 200 digits; to need more raises `Inexact`.
+
+    Outside of it, even a minus sign rounds to the 28 digits of Python's default context.
+    """
+    return localcontext(_EXACT)
 
 
 def round_half_away(number: Decimal, decimals: int) -> Decimal:
