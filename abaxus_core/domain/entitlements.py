@@ -73,6 +73,7 @@ def combine(feature_key: str, grants: Sequence[Grant], current_usage: Decimal) -
 
     Limits add up and unlimited wins over any sum; booleans OR; a custom value comes from the most
     recently started subscription. Where plans disagree on the type, the most recent one's counts.
+    A limit of 0 is no grant: a caller who looks at `granted` alone must not let usage through.
     """
     if not grants:
         return Combined(feature_key=feature_key)

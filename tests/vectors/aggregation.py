@@ -59,7 +59,7 @@ def _window(case: Case) -> Period:
 def _refuse_other_conventions(case: Case, window: Period) -> None:
     spec = case.input["spec"]
     events = case.input["events"]
-    if any(event["properties"].get("operation_type") == "remove" for event in events):
+    if any(event.get("properties", {}).get("operation_type") == "remove" for event in events):
         raise NotApplicable("unique-removal")
     before = any(parse_instant(event["timestamp"]) < window.start for event in events)
     if Decimal(spec.get("carry_in") or 0) != 0 or (spec.get("recurring") and before):
@@ -96,7 +96,7 @@ def _measurement(
     """What ingestion takes; None where it answers 422, as for a missing or non-numeric value."""
     if spec["type"] == "count":
         return Measurement(value=Decimal(1), occurred_at=occurred_at, arrival=arrival)
-    found = _field(event["properties"], spec["field"])
+    found = _field(event.get("properties", {}), spec["field"])
     if found is None:
         return None
     if spec["type"] == "unique_count":
@@ -113,6 +113,8 @@ def _measurement(
 
 
 def _field(properties: Mapping[str, Any], path: str) -> Any:
+    if path in properties:
+        return properties[path]
     found: Any = properties
     for name in path.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None

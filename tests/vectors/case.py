@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any, Literal
 
 import msgspec
@@ -34,7 +35,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class NotApplicable(Exception):  # noqa: N818 - reads as the sentence it is
+class NotApplicable(Exception):
     """The case asks for what the product puts under Later, or contradicts a rule it states."""
 
     def __init__(self, reason: str) -> None:
@@ -67,6 +68,8 @@ def same(expected: Any, got: Any, decimals: int | None = None) -> bool:
         return parse_instant(expected) == got
     if isinstance(got, date):
         return bool(expected == got.isoformat())
+    if isinstance(got, Fraction):
+        return Fraction(expected) == got
     if isinstance(got, Decimal | int):
         return _same_number(expected, Decimal(got), decimals)
     if isinstance(expected, Mapping):

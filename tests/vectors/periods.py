@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from abaxus_core.domain.instants import ONE_DAY, day_end, day_start, parse_instant
+from abaxus_core.domain.instants import INSTANT_MAX, ONE_DAY, day_end, day_start, parse_instant
 from abaxus_core.domain.periods import (
     Cadence,
     Period,
@@ -156,10 +156,16 @@ def _first_billing_date(case: Case) -> Answer:
 
 def _billed_periods(case: Case) -> Answer:
     started, up_to = day(case.input["service_start"]), day(case.input["up_to"])
-    covered = periods_between(_service_anchor(case), _cadence(case), started, up_to + ONE_DAY)
+    ended = case.input.get("service_end")
+    service_end = INSTANT_MAX if ended is None else day(ended)
+    reach = min(up_to + ONE_DAY, service_end)
+    covered = [
+        Period(start=max(part.start, started), end=min(part.end, service_end))
+        for part in periods_between(_service_anchor(case), _cadence(case), started, reach)
+    ]
     return {
         "periods": [
-            [max(part.start, started).date().isoformat(), part.end.date().isoformat()]
+            [part.start.date().isoformat(), part.end.date().isoformat()]
             for part in covered
             if case.input["in_advance"] or part.end <= up_to
         ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, DecimalException
+from decimal import ROUND_FLOOR, Decimal, DecimalException
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +10,14 @@ import msgspec
 
 from abaxus_core.domain.decimals import ZERO, divide, exact, round_half_away, shift
 from abaxus_core.domain.instants import day_start
-from abaxus_core.domain.money import allocate, exponent, from_minor, to_minor, whole_minor
+from abaxus_core.domain.money import (
+    allocate,
+    exponent,
+    from_minor,
+    normalise_currency,
+    to_minor,
+    whole_minor,
+)
 from abaxus_core.domain.periods import Period
 from abaxus_core.domain.pricing import Charge, FlatFee, Package, Tier, rate, tier_reached
 from abaxus_core.domain.subscriptions import Segment, Terms
@@ -50,11 +57,23 @@ def _transformed(case: Case) -> Decimal:
     if transform["operation"] == "multiply":
         with exact():
             return quantity * factor
-    if transform.get("rounding") not in ("ceil", "up"):
-        raise NotApplicable("pricing-model")
-    # A started unit counts whole: what a package does, at a price of one.
-    whole = Package(id="chg_unit", metric_key=METRIC, package_size=factor, package_price=Decimal(1))
-    return rate(whole, quantity).exact_amount
+    return _divided(quantity, factor, transform.get("rounding") or "none")
+
+
+def _divided(quantity: Decimal, factor: Decimal, rounding: str) -> Decimal:
+    """The quantity in larger units, as a caller would send it."""
+    match rounding:
+        case "ceil" | "up":
+            # A started unit counts whole: what a package does, at a price of one.
+            whole = Package(
+                id="chg_unit", metric_key=METRIC, package_size=factor, package_price=Decimal(1)
+            )
+            return rate(whole, quantity).exact_amount
+        case "floor" | "down":
+            return divide(quantity, factor).to_integral_value(ROUND_FLOOR)
+        case "half_up" | "round":
+            return round_half_away(divide(quantity, factor), 0)
+    return divide(quantity, factor)
 
 
 def _unit_amount(model: Mapping[str, Any], quantity: Decimal, amount: Decimal) -> Decimal:
@@ -124,15 +143,17 @@ def _to_minor_units(case: Case) -> dict[str, Any]:
 
 
 def _stated_currency(case: Case) -> str:
-    currency = str(case.input["currency"]).lower()
-    if exponent(currency) != case.input["decimals"]:
+    decimals = case.input["decimals"]
+    if "currency" not in case.input:
+        return currency_of(decimals)
+    currency = normalise_currency(case.input["currency"])
+    if exponent(currency) != decimals:
         raise NotApplicable("minor-unit")
     return currency
 
 
 def _reject_amount(case: Case) -> dict[str, Any]:
-    currency = _stated_currency(case)
-    return {"rejected": _refuses(lambda: whole_minor(Decimal(case.input["amount"]), currency))}
+    return {"rejected": _refuses(lambda: _to_minor_units(case))}
 
 
 def _reject(case: Case) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from abaxus_core.domain.decimals import ZERO, divide, exact, round_half_away
@@ -62,7 +63,7 @@ def _factor(case: Case) -> Answer:
     covered = remaining_days(part, start) if end == part.end else whole_days(start, end)
     factor = divide(Decimal(covered), Decimal(days_in(part)))
     return {
-        "fraction": f"{covered}/{days_in(part)}",
+        "fraction": Fraction(covered, days_in(part)),
         "factor": round_half_away(factor, case.input.get("decimals", 9)),
     }
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from abaxus_core.domain.decimals import shift
+from abaxus_core.domain.decimals import ZERO, shift
 from abaxus_core.domain.invoices import Line, draft
 from abaxus_core.domain.money import allocate, from_minor, share, to_minor
 from tests.vectors.case import Case, NotApplicable
@@ -23,9 +23,11 @@ def _invoice(case: Case) -> Answer:
     return {
         "subtotal": from_minor(sum(line.amount_minor for line in lines), currency),
         "line_amounts": [from_minor(line.amount_minor, currency) for line in lines],
-        "discount": Decimal(0),
-        "tax": Decimal(0),
-        "credits_applied": from_minor(-issued.credit_change_minor, currency),
+        "discount": ZERO,
+        "line_discounts": [ZERO for _ in lines],
+        "tax": ZERO,
+        "line_taxes": [ZERO for _ in lines],
+        "credits": from_minor(-issued.credit_change_minor, currency),
         "total": from_minor(issued.total_minor, currency),
     }
 
@@ -42,7 +44,11 @@ def _refuse_later(case: Case) -> None:
 
 def _credits(case: Case) -> list[str]:
     stated = case.input.get("credits", [])
-    return [one["amount"] if isinstance(one, Mapping) else one for one in stated]
+    if isinstance(stated, str):
+        return [stated]
+    return [
+        one.get("amount", one.get("value")) if isinstance(one, Mapping) else one for one in stated
+    ]
 
 
 def _line(stated: Mapping[str, Any], currency: str) -> Line:
@@ -70,7 +76,7 @@ def _spread_discount(case: Case) -> Answer:
     """Coupons come later; the allocation that they will need is here."""
     decimals = case.input["decimals"]
     amounts = [Decimal(amount) for amount in case.input["amounts"]]
-    total = int(shift(Decimal(case.input["discount"]), decimals))
+    total = int(shift(min(Decimal(case.input["discount"]), sum(amounts, ZERO)), decimals))
     parts = allocate(total, amounts)
     return {
         "after": [
