@@ -21,7 +21,7 @@ import httpx
 
 from abaxus_core import app
 from abaxus_core.errors import ConfigurationError
-from abaxus_core.kernel import config, embedded_postgres, migrations
+from abaxus_core.kernel import config, embedded_postgres, log, migrations
 
 DATABASE_NAME = "postgres"
 MASTER_KEY_BYTES = 32
@@ -64,6 +64,7 @@ async def stack(
         database = _database(opened, data_dir, given)
         child_environ = {**_defaults(data_dir), **given, **database, "PORT": str(port)}
         settings = config.load(child_environ)
+        log.configure(settings.log_level, settings.log_format)
         await migrations.migrate(settings.database_url.reveal(), app.pool_settings(settings, "dev"))
         key = await _api_key(data_dir, child_environ)
         worker = await _child(opened, "worker", child_environ)

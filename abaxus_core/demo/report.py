@@ -53,7 +53,10 @@ def invoice(console: Console, document: dict[str, Any]) -> None:
         quantity = "" if line["quantity"] is None else _quantity(line["quantity"])
         table.add_row(line["description"], quantity, "", _money(line["amount"]), style="bold")
         for tier in line["tier_breakdown"] or ():
-            cells = (_tier(tier), _quantity(tier["quantity"]), tier["unit_price"], "")
+            cells = (
+                _tier(tier),
+                *map(_quantity, (tier["quantity"], tier["unit_price"], tier["amount"])),
+            )
             table.add_row(*cells, style="dim")
     console.print(table)
 
