@@ -17,7 +17,6 @@ from abaxus_core.http import codec
 from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.codec import CallerId, IdempotencyKey, Item
 from abaxus_core.http.endpoint import Call, Endpoint
-from abaxus_core.http.errors import ErrorBody
 from abaxus_core.http.paging import Page, Paged, page, read_cursor
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories.events import StoredEvent
@@ -52,6 +51,14 @@ class EventAccepted(msgspec.Struct, frozen=True, kw_only=True):
     duplicate: bool
 
 
+class ItemError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an item was rejected; `field` is a path within the item."""
+
+    code: str
+    message: str
+    field: str | None
+
+
 class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the item at `index`; a rejected one carries `error` and no id."""
 
@@ -60,7 +67,7 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str | None
     idempotency_key: str | None
     duplicate: bool
-    error: ErrorBody | None
+    error: ItemError | None
 
 
 class BatchAccepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,7 +214,7 @@ def _rejected(index: int, item: object, error: AbaxusError) -> ItemResult:
         event_id=None,
         idempotency_key=_key_of(item),
         duplicate=False,
-        error=ErrorBody(code=error.code, message=error.message, field=error.field),
+        error=ItemError(code=error.code, message=error.message, field=error.field),
     )
 
 
