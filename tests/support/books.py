@@ -1,0 +1,179 @@
+"""A small business over the real API: a plan, customers, usage that lands, invoices."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import msgspec
+
+from abaxus_core.kernel.queue import Job
+from abaxus_core.services.work import Context
+from abaxus_core.worker import bulk
+from tests.support.api import Api, error_of
+from tests.support.metering import land_all
+
+CALLS: Mapping[str, object] = {"key": "api_calls", "aggregation": "sum"}
+BASE_FEE: Mapping[str, object] = {
+    "pricing_model": "flat_fee",
+    "metric_key": None,
+    "description": "Base fee",
+    "amount": "49.00",
+}
+GROWTH_CALLS: Mapping[str, object] = {
+    "pricing_model": "tiered",
+    "metric_key": "api_calls",
+    "description": "API calls",
+    "tiers": [
+        {"up_to": 100_000, "unit_price": 0},
+        {"up_to": 1_000_000, "unit_price": "0.0001"},
+        {"up_to": None, "unit_price": "0.00005"},
+    ],
+}
+GROWTH: Sequence[Mapping[str, object]] = (BASE_FEE, GROWTH_CALLS)
+PER_CALL: Mapping[str, object] = {
+    "pricing_model": "per_unit",
+    "metric_key": "api_calls",
+    "unit_price": "0.01",
+}
+
+Answer = dict[str, Any]
+
+
+@dataclass
+class Books:
+    """What tests of invoicing say, as requests. Every method answers the decoded body."""
+
+    api: Api
+    sent: int = field(default=0)
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        return self.api.client
+
+    @property
+    def context(self) -> Context:
+        return self.api.contexts["live"]
+
+    async def post(self, path: str, status: int = 201, **body: object) -> Answer:
+        response = await self.client.post(path, json=body)
+        assert response.status_code == status, response.text
+        answer: Answer = response.json()
+        return answer
+
+    async def get(self, path: str, **query: str | int) -> Answer:
+        response = await self.client.get(path, params=query)
+        assert response.status_code == 200, response.text
+        answer: Answer = response.json()
+        return answer
+
+    async def refused(self, path: str, **body: object) -> tuple[int, str, str | None]:
+        """Status, code and field of the error that a POST meets."""
+        return error_of(await self.client.post(path, json=body))
+
+    async def metric(self, **fields: object) -> None:
+        await self.post("/v1/metrics", **fields)
+
+    async def plan(
+        self, *charges: Mapping[str, object], plan_id: str = "growth", **fields: object
+    ) -> Answer:
+        given = {"name": plan_id, "currency": "usd", "billing_period": "monthly", **fields}
+        return await self.post("/v1/price-plans", id=plan_id, charges=charges, **given)
+
+    async def customer(self, customer_id: str = "acme", **fields: object) -> None:
+        await self.post("/v1/customers", id=customer_id, **fields)
+
+    async def subscribe(
+        self,
+        customer_id: str = "acme",
+        plan_id: str = "growth",
+        start: str = "2026-04-01",
+        **fields: object,
+    ) -> str:
+        made = await self.post(
+            "/v1/subscriptions",
+            customer_id=customer_id,
+            plan_id=plan_id,
+            start_date=start,
+            **fields,
+        )
+        return str(made["id"])
+
+    async def use(
+        self,
+        value: object,
+        timestamp: str = "2026-04-10T12:00:00Z",
+        *,
+        customer_id: str = "acme",
+        metric_key: str = "api_calls",
+        **fields: object,
+    ) -> None:
+        """Send an event and let it land."""
+        self.sent += 1
+        event = {
+            "customer_id": customer_id,
+            "metric_key": metric_key,
+            "value": value,
+            "timestamp": timestamp,
+            "idempotency_key": f"event-{self.sent}",
+            **fields,
+        }
+        await self.post("/v1/events", 202, **event)
+        await land_all(self.context)
+
+    async def invoice(
+        self, cutoff: str = "2026-04-30", *, customer_id: str = "acme", **fields: object
+    ) -> Answer:
+        return await self.post(
+            "/v1/invoices", customer_id=customer_id, cutoff_date=cutoff, **fields
+        )
+
+    async def invoice_refused(
+        self, cutoff: str = "2026-04-30", *, customer_id: str = "acme", **fields: object
+    ) -> tuple[int, str, str | None]:
+        return await self.refused(
+            "/v1/invoices", customer_id=customer_id, cutoff_date=cutoff, **fields
+        )
+
+    async def bulk(self, cutoff: str = "2026-04-30", **options: object) -> str:
+        """The id of a run that is queued."""
+        job = await self.post("/v1/invoices/bulk", 202, cutoff_date=cutoff, **options)
+        return str(job["id"])
+
+    async def run_bulk(self, cutoff: str = "2026-04-30", **options: object) -> Answer:
+        """The job of a run, after its jobs have been run one after another."""
+        job_id = await self.bulk(cutoff, **options)
+        await run_jobs(self.context)
+        return await self.get(f"/v1/jobs/{job_id}")
+
+
+async def run_jobs(context: Context) -> None:
+    """Run what is queued for invoicing, in order, as a worker does, until nothing is left."""
+    handlers = {handler.kind.name: handler for handler in bulk.handlers(context)}
+    while row := await _take(context, list(handlers)):
+        handler = handlers[row["kind"]]
+        run: Callable[[Job[Any]], Awaitable[None]] = handler.run
+        payload = msgspec.json.decode(row["payload"], type=handler.kind.payload)
+        await run(Job(job_id=row["job_id"], attempt=1, attempts_max=20, payload=payload))
+
+
+async def _take(context: Context, kinds: Sequence[str]) -> Any:
+    async with context.database.connection() as conn:
+        return await conn.fetchrow(
+            "DELETE FROM jobs WHERE job_id = "
+            "(SELECT min(job_id) FROM jobs WHERE kind = ANY ($1)) RETURNING *",
+            kinds,
+        )
+
+
+async def make_growth(books: Books) -> None:
+    """The golden plan and one customer on it from April on."""
+    await books.metric(**CALLS)
+    await books.plan(*GROWTH)
+    await books.customer()
+    await books.subscribe()
+
+
+def amounts(invoice: Answer) -> list[tuple[str, int]]:
+    """Kind and amount of each line."""
+    return [(line["kind"], line["amount"]) for line in invoice["line_items"]]
