@@ -8,7 +8,6 @@ What a type asks of decimals, instants and text is in shapes.py; sizes of bodies
 import json
 import re
 from collections.abc import Hashable, Mapping
-from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, TypeVar, cast
 
@@ -109,23 +108,6 @@ def plain(value: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
-def instant(text: str, *, field: str) -> datetime:
-    """An RFC 3339 timestamp, in UTC."""
-    return typed(datetime, text, path=field)
-
-
-def day_or_instant(text: str, *, field: str) -> date | datetime:
-    """A date as it is, or an RFC 3339 timestamp in UTC."""
-    try:
-        return msgspec.convert(text, date) if len(text) <= len("2026-04-30") else _utc(text, field)
-    except msgspec.ValidationError as error:
-        raise InvalidInput("must be a date or an RFC 3339 timestamp", field=field) from error
-
-
-def _utc(text: str, field: str) -> datetime:
-    return instant(text, field=field).astimezone(UTC)
-
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     tree = dict(pairs)
     if len(tree) == len(pairs):
@@ -146,6 +128,10 @@ def _converted(wire_type: type[T], tree: Any, *, path: str, strict: bool) -> T:
         return msgspec.convert(tree, wire_type, strict=strict)
     except msgspec.ValidationError as error:
         raise _explained(str(error), path) from error
+    except UnicodeEncodeError as error:
+        # A lone surrogate where no text of ours is: in an unknown name, or instead of a choice.
+        _walk(free, tree, path)
+        raise InvalidInput("must not contain a lone surrogate", field=path or None) from error
 
 
 def _walk(shape: Shape, tree: Any, path: str) -> Any:

@@ -49,9 +49,7 @@ def _page(path: str, body: bytes, media_type: bytes, summary: str) -> Endpoint:
 
 
 def _rendered(described: Any) -> bytes:
-    pages = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    pages = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     pages.filters["pretty"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
     pages.filters["kind"] = _kind
     template = pages.from_string((_PAGES / "docs.html").read_text(encoding="utf-8"))

@@ -131,7 +131,7 @@ def _request_body(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
     wire_type = endpoint.body or KeyOnly
     content: dict[str, Any] = {"schema": schemas.of(wire_type, "in")}
     if endpoint.example is not None:
-        content["example"] = endpoint.example
+        content["example"] = msgspec.to_builtins(endpoint.example)
     return {"required": needs_body(wire_type), "content": {"application/json": content}}
 
 

@@ -65,11 +65,3 @@ def read_cursor(text: str, kind: type[T]) -> T:
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise InvalidInput("is not a cursor of this list", field="cursor") from error
     return value
-
-
-def decode_cursor(text: str, count: int) -> list[str]:
-    """The `count` texts in a cursor; see read_cursor for other kinds."""
-    values = read_cursor(text, list[str])
-    if len(values) != count:
-        raise InvalidInput("is not a cursor of this list", field="cursor")
-    return values

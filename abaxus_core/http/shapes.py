@@ -31,7 +31,7 @@ _AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 Shape: TypeAlias = Callable[[Any], Any]
 
 
-class Fault(Exception):  # noqa: N818 - an answer on its way to the caller, not an error of ours
+class Fault(Exception):
     """Something in the tree will not do; the path grows as the fault leaves the tree."""
 
     def __init__(self, message: str) -> None:
@@ -108,8 +108,8 @@ def _mapping(item: Shape) -> Shape:
             return value
         _once_each(value)
         for name in value:
-            text(name)
             try:
+                text(name)
                 value[name] = item(value[name])
             except Fault as fault:
                 fault.path.append(name)
