@@ -16,7 +16,6 @@ import structlog
 from abaxus_core.domain import payments as domain
 from abaxus_core.domain.payments import Payment
 from abaxus_core.errors import InvalidInput, PaymentDeclined, ProviderUnavailable
-from abaxus_core.kernel.database import Connection
 from abaxus_core.plugin.payments import NotFound, Outcome, PaymentProvider
 from abaxus_core.repositories import payments
 from abaxus_core.services import attempts, charge_requests, provider_calls
@@ -24,8 +23,6 @@ from abaxus_core.services.attempts import Attempt
 from abaxus_core.services.work import SYSTEM, Context, Work, perform
 
 SWEPT_AT_ONCE_MAX: Final = 500
-SWEEP_EVERY: Final = timedelta(seconds=30)
-PAYMENTS_SHOWN_MAX: Final = 50
 # The queue counts in the database's time, we in ours: a job may come a little early.
 EARLY_MAX: Final = timedelta(seconds=5)
 # So often is a lost answer asked for by repeating the request, before it is looked up instead.
@@ -118,11 +115,6 @@ async def sweep(context: Context) -> int:
         return len(due)
 
     return await perform(context, SYSTEM, step)
-
-
-async def payments_of(conn: Connection, invoice_id: str) -> list[Payment]:
-    """The invoice's latest attempts, newest first, PAYMENTS_SHOWN_MAX at most."""
-    return await payments.page_of_invoice(conn, invoice_id, PAYMENTS_SHOWN_MAX)
 
 
 async def _claim(context: Context, work: Work, payment_id: str) -> _Errand | None:

@@ -28,6 +28,7 @@ from tests.support.collection import (
     make_invoice,
     payments_of,
 )
+from tests.support.waiting import eventually
 
 DAY = timedelta(days=1)
 
@@ -480,9 +481,13 @@ async def race(context, provider, invoice_id, callers=50):
     tasks = [
         asyncio.create_task(charging.charge(context, ACTOR, invoice_id)) for _ in range(callers)
     ]
-    _, waiting = await asyncio.wait(tasks, timeout=2)
+
+    async def refused_or_asking():
+        return sum(task.done() for task in tasks) + len(provider.sent) == callers
+
+    await eventually(refused_or_asking)
     provider.go.set()
-    await asyncio.wait(waiting)
+    await asyncio.wait(tasks)
     return [task.exception() or task.result() for task in tasks]
 
 
