@@ -11,9 +11,6 @@ from abaxus_core.domain.instants import AHEAD_MAX, check_instant
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.errors import Conflict, InvalidInput
 
-PropertyValue = str | int | bool | Decimal | None
-Properties = Mapping[str, object]
-
 PROPERTIES_MAX = 64
 PROPERTIES_BYTES_MAX = 16 * 1024
 IDEMPOTENCY_KEY_MAX = 255
@@ -39,6 +36,10 @@ def check_event(event: Event, metric: Metric, now: datetime) -> None:
     if metric.status != "active":
         raise Conflict(
             f"metric {metric.key} is deactivated", code="METRIC_INACTIVE", field="metric_key"
+        )
+    if not 1 <= len(event.idempotency_key) <= IDEMPOTENCY_KEY_MAX:
+        raise InvalidInput(
+            f"must have 1 to {IDEMPOTENCY_KEY_MAX} characters", field="idempotency_key"
         )
     check_decimal(event.value, "value")
     if metric.value_type == "integer" and event.value != event.value.to_integral_value():

@@ -42,6 +42,8 @@ def test_24_hours_ahead_is_still_taken() -> None:
             {"properties": {str(n): 1 for n in range(PROPERTIES_MAX + 1)}}, {},
             "VALIDATION_FAILED", "properties",
         ),
+        ({"idempotency_key": ""}, {}, "VALIDATION_FAILED", "idempotency_key"),
+        ({"idempotency_key": "x" * 256}, {}, "VALIDATION_FAILED", "idempotency_key"),
         ({"properties": {"text": "x" * 16 * 1024}}, {}, "VALIDATION_FAILED", "properties"),
         (
             {"properties": {"other": "x"}}, {"aggregation": "unique_count", "property": "tail"},
