@@ -34,7 +34,6 @@ RAISED_AS: Mapping[str, type[errors.AbaxusError]] = {
     "NOTHING_TO_INVOICE": errors.Conflict,
     "CALCULATION_OUTDATED": errors.Conflict,
     "CHARGE_IN_PROGRESS": errors.Conflict,
-    "NO_PAYMENT_METHOD": errors.InvalidInput,
     "CONFLICT": errors.Conflict,
     "INVALID_STATE": errors.IllegalTransition,
     "BODY_TOO_LARGE": errors.BodyTooLarge,
