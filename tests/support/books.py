@@ -1,17 +1,24 @@
 """A small business over the real API: a plan, customers, usage that lands, invoices."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import msgspec
 
+from abaxus_core.http import app
+from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.queue import Job
+from abaxus_core.plugin.email import EmailSender
+from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
 from abaxus_core.worker import bulk
-from tests.support.api import Api, error_of
+from tests.support.api import FakeMonotonic, bearer, error_of, new_key
+from tests.support.collection import make_context
 from tests.support.metering import land_all
+from tests.support.postgres import TestDatabases
 
 CALLS: Mapping[str, object] = {"key": "api_calls", "aggregation": "sum"}
 BASE_FEE: Mapping[str, object] = {
@@ -44,16 +51,10 @@ Answer = dict[str, Any]
 class Books:
     """What tests of invoicing say, as requests. Every method answers the decoded body."""
 
-    api: Api
+    client: httpx.AsyncClient
+    context: Context
+    test_context: Context
     sent: int = field(default=0)
-
-    @property
-    def client(self) -> httpx.AsyncClient:
-        return self.api.client
-
-    @property
-    def context(self) -> Context:
-        return self.api.contexts["live"]
 
     async def post(self, path: str, status: int = 201, **body: object) -> Answer:
         response = await self.client.post(path, json=body)
@@ -145,6 +146,25 @@ class Books:
         job_id = await self.bulk(cutoff, **options)
         await run_jobs(self.context)
         return await self.get(f"/v1/jobs/{job_id}")
+
+
+@asynccontextmanager
+async def keeping(
+    databases: TestDatabases, clock: Clock, *, sender: EmailSender | None = None
+) -> AsyncIterator[Books]:
+    """Books in live mode; the sandbox charges, `sender` mails."""
+    contexts = {
+        mode: make_context(databases.open.of(mode), clock, sender=sender)
+        for mode in ("live", "test")
+    }
+    asgi = app.build(contexts, contexts["live"].settings, Telemetry(), monotonic_ns=FakeMonotonic())
+    key = await new_key(contexts["live"], "admin")
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(asgi, raise_app_exceptions=True),
+        base_url="http://api",
+        headers=bearer(key),
+    ) as client:
+        yield Books(client, contexts["live"], contexts["test"])
 
 
 async def run_jobs(context: Context) -> None:
