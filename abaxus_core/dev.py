@@ -26,7 +26,7 @@ from abaxus_core.kernel import config, embedded_postgres, log, migrations
 DATABASE_NAME = "postgres"
 MASTER_KEY_BYTES = 32
 READY_TIMEOUT_S = 30
-POLL_S = 0.05
+POLL_MS = 50
 STOP_TIMEOUT_S = 3
 _PR_SET_PDEATHSIG = 1
 
@@ -162,7 +162,7 @@ async def _ready(url: str, *processes: asyncio.subprocess.Process) -> None:
             with contextlib.suppress(httpx.TransportError):
                 if (await client.get(f"{url}/healthz")).is_success:
                     return
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(POLL_MS / 1000)
 
 
 def _die_with_parent() -> None:

@@ -12,7 +12,7 @@ from abaxus_core.demo import catalogue
 from abaxus_core.demo.client import ApiClient
 
 CUTOFF_DATE = "2013-01-31"
-POLL_S = 0.1
+POLL_MS = 100
 WAIT_S_MAX = 600
 
 Invoice = dict[str, Any]
@@ -106,4 +106,4 @@ def _wait(done: Callable[[], bool], what: str) -> None:
     while not done():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {WAIT_S_MAX} s for {what}")
-        time.sleep(POLL_S)
+        time.sleep(POLL_MS / 1000)

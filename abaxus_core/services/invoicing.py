@@ -26,7 +26,7 @@ from abaxus_core.services.work import Context, Work
 
 T = TypeVar("T")
 
-INBOX_POLL_S = 0.02
+INBOX_POLL_MS = 20
 INBOX_POLLS_MAX = 250
 ATTEMPTS_MAX = 5
 
@@ -50,7 +50,7 @@ async def settled_watermark(context: Context) -> int:
 
 
 async def settle_inbox(context: Context) -> None:
-    """Give the events accepted by now INBOX_POLLS_MAX × INBOX_POLL_S to land.
+    """Give the events accepted by now INBOX_POLLS_MAX × INBOX_POLL_MS to land.
 
     What is later is trued up.
     """
@@ -60,7 +60,7 @@ async def settle_inbox(context: Context) -> None:
         async with context.database.connection() as conn:
             if newest is None or not await billing.inbox_has_until(conn, newest):
                 return
-        await asyncio.sleep(INBOX_POLL_S)
+        await asyncio.sleep(INBOX_POLL_MS / 1000)
 
 
 async def repeated(attempt: Callable[[], Awaitable[T]]) -> T:
