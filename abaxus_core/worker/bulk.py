@@ -1,10 +1,8 @@
 """Jobs of bulk runs: planning, chunks, and collecting what was issued."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any
 
-from abaxus_core.errors import AbaxusError, ProviderUnavailable
-from abaxus_core.kernel.queue import Discard, Handler, Job
+from abaxus_core.kernel.queue import Handler, Job
 from abaxus_core.services import bulk_runs, collection
 from abaxus_core.services.jobs import (
     BULK_CHUNK,
@@ -16,8 +14,6 @@ from abaxus_core.services.jobs import (
     PlanBulkRun,
 )
 from abaxus_core.services.work import Context
-
-_Collect: TypeAlias = Callable[[Context, CollectInvoice], Awaitable[None]]
 
 
 def handlers(context: Context) -> list[Handler[Any]]:
@@ -35,25 +31,15 @@ def handlers(context: Context) -> list[Handler[Any]]:
     async def chunk(job: Job[InvoiceChunk]) -> None:
         await bulk_runs.invoice_chunk(context, job.payload, last_attempt=job.last_attempt)
 
+    async def charge(job: Job[CollectInvoice]) -> None:
+        await collection.charge(context, job.payload)
+
+    async def send(job: Job[CollectInvoice]) -> None:
+        await collection.send(context, job.payload)
+
     return [
         Handler(kind=BULK_PLAN, run=plan),
         Handler(kind=BULK_CHUNK, run=chunk),
-        Handler(kind=INVOICE_CHARGE, run=_collecting(context, collection.charge)),
-        Handler(kind=INVOICE_SEND, run=_collecting(context, collection.send)),
+        Handler(kind=INVOICE_CHARGE, run=charge),
+        Handler(kind=INVOICE_SEND, run=send),
     ]
-
-
-def _collecting(
-    context: Context, collect: _Collect
-) -> Callable[[Job[CollectInvoice]], Awaitable[None]]:
-    """What a caller could only correct is kept on the job, not tried again."""
-
-    async def run(job: Job[CollectInvoice]) -> None:
-        try:
-            await collect(context, job.payload)
-        except ProviderUnavailable:
-            raise
-        except AbaxusError as error:
-            raise Discard(f"{error.code}: {error.message}") from error
-
-    return run

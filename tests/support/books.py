@@ -12,6 +12,7 @@ from abaxus_core.http import app
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.queue import Job
 from abaxus_core.plugin.email import EmailSender
+from abaxus_core.services.ingestion import BATCH_MAX
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
 from abaxus_core.worker import bulk
@@ -43,6 +44,21 @@ PER_CALL: Mapping[str, object] = {
     "metric_key": "api_calls",
     "unit_price": "0.01",
 }
+
+CROWD = """
+    WITH crowd AS (
+        INSERT INTO customers (customer_id, currency, metadata, created_at)
+        SELECT 'c' || number, 'usd', '{}', '2026-04-01T00:00:00Z'
+        FROM generate_series(0, $1::integer - 1) AS number
+        RETURNING customer_no, customer_id
+    )
+    INSERT INTO subscriptions (
+        subscription_id, customer_no, plan_id, plan_version, start_at, created_at
+    )
+    SELECT 'sub_' || customer_id, customer_no, 'growth', 1, '2026-04-01T00:00:00Z',
+        '2026-04-01T00:00:00Z'
+    FROM crowd
+"""
 
 Answer = dict[str, Any]
 
@@ -192,6 +208,28 @@ async def make_growth(books: Books) -> None:
     await books.plan(*GROWTH)
     await books.customer()
     await books.subscribe()
+
+
+async def make_crowd(books: Books, count: int, *, quantity: int = 1_374_923) -> None:
+    """The golden plan and customers c0, c1, … on it, each with one event of `quantity` in April."""
+    await books.metric(**CALLS)
+    await books.plan(*GROWTH)
+    async with books.context.database.connection() as conn:
+        await conn.execute(CROWD, count)
+    for start in range(0, count, BATCH_MAX):
+        events = [
+            {
+                "customer_id": f"c{number}",
+                "metric_key": "api_calls",
+                "value": quantity,
+                "timestamp": "2026-04-10T00:00:00Z",
+                "idempotency_key": "april",
+            }
+            for number in range(start, min(start + BATCH_MAX, count))
+        ]
+        batch = await books.post("/v1/events/batch", 207, events=events)
+        assert batch["accepted"] == len(events)
+    await land_all(books.context)
 
 
 def amounts(invoice: Answer) -> list[tuple[str, int]]:
