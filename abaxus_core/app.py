@@ -48,13 +48,12 @@ async def opened(environ: Mapping[str, str], *, process: str) -> AsyncIterator[A
         )
         async with databases.live.connection() as conn:
             await migrations.check(conn)
-        contexts = {
-            database.mode: _context(
-                settings, database, await stack.enter_async_context(plugins.opened(selection))
-            )
-            for database, selection in ((databases.live, live), (databases.test, test))
-        }
-        yield App(settings, databases, contexts, Telemetry())
+        telemetry = Telemetry()
+        contexts = {}
+        for database, selection in ((databases.live, live), (databases.test, test)):
+            providers = await stack.enter_async_context(plugins.opened(selection))
+            contexts[database.mode] = _context(settings, database, providers, telemetry)
+        yield App(settings, databases, contexts, telemetry)
 
 
 def pool_settings(settings: DatabaseSettings, process: str) -> PoolSettings:
@@ -88,7 +87,9 @@ async def create_key(
     return issued.secret.reveal()
 
 
-def _context(settings: Settings, database: Database, providers: Providers) -> Context:
+def _context(
+    settings: Settings, database: Database, providers: Providers, telemetry: Telemetry
+) -> Context:
     return Context(
         mode=database.mode,
         database=database,
@@ -99,4 +100,5 @@ def _context(settings: Settings, database: Database, providers: Providers) -> Co
         default_payment_provider=providers.default_payment_provider,
         email_provider=providers.email_provider,
         email_sender=providers.email_sender,
+        telemetry=telemetry,
     )

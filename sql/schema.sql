@@ -267,16 +267,16 @@ CREATE TABLE abaxus_live.events (
 PARTITION BY RANGE (occurred_at);
 
 CREATE TABLE abaxus_live.events_before_2000 (
-    customer_no integer CONSTRAINT events_customer_no_not_null NOT NULL,
-    metric_no integer CONSTRAINT events_metric_no_not_null NOT NULL,
-    occurred_at timestamp with time zone CONSTRAINT events_occurred_at_not_null NOT NULL,
-    landing_no bigint CONSTRAINT events_landing_no_not_null NOT NULL,
-    arrival_no bigint CONSTRAINT events_arrival_no_not_null NOT NULL,
-    event_key uuid CONSTRAINT events_event_key_not_null NOT NULL,
-    payload_hash bigint CONSTRAINT events_payload_hash_not_null NOT NULL,
-    value numeric(38,10) CONSTRAINT events_value_not_null NOT NULL,
-    received_at timestamp with time zone CONSTRAINT events_received_at_not_null NOT NULL,
-    idempotency_key text CONSTRAINT events_idempotency_key_not_null NOT NULL,
+    customer_no integer NOT NULL,
+    metric_no integer NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    landing_no bigint NOT NULL,
+    arrival_no bigint NOT NULL,
+    event_key uuid NOT NULL,
+    payload_hash bigint NOT NULL,
+    value numeric(38,10) NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    idempotency_key text NOT NULL,
     subscription_id text,
     properties jsonb
 );

@@ -78,6 +78,7 @@ async def send(
     outcome = await provider_calls.charge(
         attempt.provider, sending, attempt.request, replay=before.maybe_executed
     )
+    context.telemetry.payment_attempted(context.mode, before.provider, outcome.status)
 
     async def record(work: Work) -> Payment:
         return await settle(work, sending, outcome, executed_before=before.maybe_executed)

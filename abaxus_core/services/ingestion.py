@@ -4,6 +4,7 @@ The valid events of a request become one row of the inbox, in one commit; landin
 there. What is known already is answered as a duplicate and not written again.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,7 +67,16 @@ async def accept(context: Context, offers: Sequence[Offer]) -> Sequence[Result]:
         known = await _look_up(work.conn, [offer for offer in offers if isinstance(offer, Event)])
         return await _queue(work, [_checked(offer, known, work.now) for offer in offers])
 
-    return await perform(context, SYSTEM, step)
+    results = await perform(context, SYSTEM, step)
+    for outcome, count in Counter(map(_outcome, results)).items():
+        context.telemetry.events_seen(context.mode, outcome, count)
+    return results
+
+
+def _outcome(result: Result) -> str:
+    if isinstance(result, AbaxusError):
+        return "rejected"
+    return "duplicate" if result.duplicate else "accepted"
 
 
 async def _refuse_when_full(conn: Connection, backlog_max: int) -> None:

@@ -76,6 +76,7 @@ async def deliver(context: Context, email_id: str) -> None:
     if delivery is None:
         return
     outcome = await _hand_over(sender, delivery)
+    context.telemetry.mail_handed_over(context.mode, provider, outcome.status)
     final = outcome.status in ("accepted", "rejected") or delivery.attempt >= DELIVERIES_MAX
 
     async def record(work: Work) -> None:

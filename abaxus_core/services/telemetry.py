@@ -78,7 +78,7 @@ class Telemetry:
         self._errors.labels(code).inc()
 
     def events_seen(self, mode: str, outcome: str, count: int) -> None:
-        """`outcome`: accepted, duplicate, rejected or conflicting."""
+        """`outcome`: accepted, duplicate or rejected."""
         self._events.labels(mode, outcome).inc(count)
 
     def job_ended(self, mode: str, kind: str, outcome: str, took_ns: int) -> None:

@@ -15,6 +15,7 @@ from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.kernel.ids import Ids
 from abaxus_core.plugin.email import EmailSender
 from abaxus_core.plugin.payments import PaymentProvider
+from abaxus_core.services.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class Context:
     default_payment_provider: str | None
     email_provider: str | None
     email_sender: EmailSender | None
+    telemetry: Telemetry
 
 
 @dataclass(frozen=True, slots=True)

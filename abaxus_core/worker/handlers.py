@@ -1,10 +1,11 @@
 """The worker's table of contents: which job kind is run by what, and what runs by the clock."""
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from abaxus_core.kernel.queue import Handler, Job, Schedule
+from abaxus_core.kernel.queue import Discard, Handler, Job, Schedule, Snooze
 from abaxus_core.services import charging, mailing, upkeep
 from abaxus_core.services.jobs import (
     EMAIL_DELIVER,
@@ -42,10 +43,33 @@ def of(context: Context) -> list[Handler[Any]]:
     async def prune_records(_job: Job[PruneRecords]) -> None:
         await upkeep.prune(context)
 
-    return [
+    handlers: list[Handler[Any]] = [
         Handler(kind=EMAIL_DELIVER, run=deliver_email),
         Handler(kind=PAYMENT_RESOLVE, run=resolve_payment),
         Handler(kind=PAYMENT_SWEEP, run=sweep_payments),
         Handler(kind=RECORDS_PRUNE, run=prune_records),
         *bulk.handlers(context),
     ]
+    return [_measured(context, handler) for handler in handlers]
+
+
+def _measured(context: Context, handler: Handler[Any]) -> Handler[Any]:
+    """The handler, its runs timed and counted by how they end."""
+
+    async def run(job: Job[Any]) -> None:
+        started_ns = time.monotonic_ns()
+        outcome = "retried"
+        try:
+            await handler.run(job)
+            outcome = "completed"
+        except Snooze:
+            outcome = "snoozed"
+            raise
+        except Discard:
+            outcome = "discarded"
+            raise
+        finally:
+            took_ns = time.monotonic_ns() - started_ns
+            context.telemetry.job_ended(context.mode, handler.kind.name, outcome, took_ns)
+
+    return Handler(kind=handler.kind, run=run)

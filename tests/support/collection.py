@@ -26,6 +26,7 @@ from abaxus_core.plugin.payments import (
     PaymentProvider,
 )
 from abaxus_core.repositories import customers, invoices, payments
+from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
 from abaxus_plugins.sandbox.provider import Sandbox
 
@@ -57,6 +58,7 @@ def make_context(
         default_payment_provider=default,
         email_provider="outbox" if sender else None,
         email_sender=sender,
+        telemetry=Telemetry(),
     )
 
 

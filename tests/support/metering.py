@@ -14,6 +14,7 @@ from abaxus_core.kernel.ids import Ids
 from abaxus_core.repositories import customers, metrics
 from abaxus_core.services.ingestion import Accepted, Offer, accept
 from abaxus_core.services.landing import Landed, Lander
+from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
 
 T0 = datetime(2026, 5, 1, tzinfo=UTC)
@@ -48,6 +49,7 @@ def context_of(database: Database, clock: Clock, **settings: str) -> Context:
         default_payment_provider=None,
         email_provider=None,
         email_sender=None,
+        telemetry=Telemetry(),
     )
 
 
