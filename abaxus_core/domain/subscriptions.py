@@ -4,7 +4,6 @@ A billing period is cut into segments, each under one plan version; a subscripti
 amended has exactly one. Amounts are true_up.py's.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
@@ -65,13 +64,6 @@ def status_at(subscription: Subscription, instant: datetime) -> SubscriptionStat
     return "active"
 
 
-def terms_at(subscription: Subscription, instant: datetime) -> Terms | None:
-    """Return the plan version in force at an instant; None when the subscription is not active."""
-    if status_at(subscription, instant) != "active":
-        return None
-    return _terms(subscription)
-
-
 def _terms(subscription: Subscription) -> Terms:
     return Terms(plan_id=subscription.plan_id, plan_version=subscription.plan_version)
 
@@ -108,23 +100,3 @@ def _clip(period: Period, subscription: Subscription) -> Period:
 def segments(subscription: Subscription, period: Period) -> list[Segment]:
     """Return the segments that a billing period of the subscription is cut into, in order."""
     return [Segment(start=period.start, end=period.end, terms=_terms(subscription))]
-
-
-def lives_overlap(one: Subscription, other: Subscription) -> bool:
-    """Return whether two subscriptions are ever active at the same instant."""
-    return (other.end_at is None or one.start_at < other.end_at) and (
-        one.end_at is None or other.start_at < one.end_at
-    )
-
-
-def metrics_priced_twice(
-    new: Subscription,
-    new_metrics: frozenset[str],
-    existing: Iterable[tuple[Subscription, frozenset[str]]],
-) -> list[str]:
-    """Return, sorted, the metrics of `new` that an overlapping subscription already prices."""
-    clashes: set[str] = set()
-    for subscription, metric_keys in existing:
-        if lives_overlap(new, subscription):
-            clashes |= new_metrics & metric_keys
-    return sorted(clashes)

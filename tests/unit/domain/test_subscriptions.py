@@ -9,11 +9,8 @@ from abaxus_core.domain.subscriptions import (
     billing_periods,
     check_life,
     current_period,
-    lives_overlap,
-    metrics_priced_twice,
     segments,
     status_at,
-    terms_at,
 )
 from abaxus_core.errors import InvalidInput
 from tests.unit.domain.samples import APRIL, MAY, MONTHLY, at, subscription
@@ -34,7 +31,6 @@ TERMS = Terms(plan_id="growth", plan_version=1)
 )
 def test_states(instant: str, status: str) -> None:
     assert status_at(ENDING, at(instant)) == status
-    assert terms_at(ENDING, at(instant)) == (TERMS if status == "active" else None)
 
 
 def test_the_end_cuts_the_last_period_off() -> None:
@@ -65,19 +61,3 @@ def test_a_life_ends_after_it_starts(end: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
         check_life(APRIL.start, end)
     assert refused.value.field == "end_date"
-
-
-def test_one_that_starts_where_the_other_ends_does_not_overlap() -> None:
-    following = subscription(id="sub_2", start_at=MID_MAY)
-    assert not lives_overlap(ENDING, following)
-    assert not lives_overlap(following, ENDING)
-    assert lives_overlap(subscription(), following)
-
-
-def test_a_metric_is_priced_once_at_a_time() -> None:
-    new = subscription(id="sub_2", start_at=MAY.start)
-    existing = [
-        (ENDING, frozenset({"calls", "bytes"})),
-        (subscription(id="sub_3", end_at=MAY.start), frozenset({"seats"})),
-    ]
-    assert metrics_priced_twice(new, frozenset({"calls", "seats"}), existing) == ["calls"]
