@@ -1,5 +1,6 @@
 """A small business over the real API: a plan, customers, usage that lands, invoices."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import msgspec
 from abaxus_core.http import app
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.queue import Job
+from abaxus_core.kernel.queue_worker import QueueWorker
 from abaxus_core.plugin.email import EmailSender
 from abaxus_core.services.ingestion import BATCH_MAX
 from abaxus_core.services.telemetry import Telemetry
@@ -18,6 +20,7 @@ from abaxus_core.services.work import Context
 from abaxus_core.worker import bulk
 from tests.support.api import FakeMonotonic, bearer, error_of, new_key
 from tests.support.collection import make_context
+from tests.support.jobs import FAULTY
 from tests.support.metering import land_all
 from tests.support.postgres import TestDatabases
 
@@ -181,6 +184,19 @@ async def keeping(
         headers=bearer(key),
     ) as client:
         yield Books(client, contexts["live"], contexts["test"])
+
+
+@asynccontextmanager
+async def working_on(context: Context) -> AsyncIterator[None]:
+    """A worker that runs what invoicing enqueues, quick to take over from one that died."""
+    worker = QueueWorker(context.database, bulk.handlers(context), settings=FAULTY)
+    stop = asyncio.Event()
+    task = asyncio.create_task(worker.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
 
 
 async def run_jobs(context: Context) -> None:
