@@ -19,7 +19,10 @@ import structlog
 from asyncpg.connection import connect as asyncpg_connect
 from asyncpg.exceptions import (
     ConnectionDoesNotExistError,
+    DataError,
     DeadlockDetectedError,
+    InterfaceError,
+    InternalClientError,
     SerializationError,
 )
 from asyncpg.pool import create_pool
@@ -107,7 +110,7 @@ class Database:
         self, work: Callable[[Connection], Awaitable[T]], isolation: str, begun: list[bool]
     ) -> T:
         wakes = _Wakes(self)
-        async with self._pool.acquire() as conn:
+        async with self._borrowed() as conn:
             token = _wakes.set(wakes)
             try:
                 async with conn.transaction(isolation=isolation):
@@ -123,12 +126,28 @@ class Database:
         wakes = _Wakes(self)
         wakes.committed()
         before = _wakes.get()
-        async with self._pool.acquire() as conn:
+        async with self._borrowed() as conn:
             _wakes.set(wakes)
             try:
                 yield conn
             finally:
                 _wakes.set(before)
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[Any]:
+        """A pooled connection; a broken one is not given back to be borrowed again.
+
+        asyncpg tells of a server that hung up between two statements by an InternalClientError,
+        and then believes for ever that an operation is in progress.
+        """
+        async with self._pool.acquire() as conn:
+            try:
+                yield conn
+            except DataError:
+                raise
+            except (InterfaceError, InternalClientError) as error:
+                conn.terminate()
+                raise ConnectionDoesNotExistError(str(error)) from error
 
 
 class Databases(msgspec.Struct, frozen=True, kw_only=True):

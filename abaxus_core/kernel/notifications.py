@@ -15,6 +15,7 @@ import structlog
 from asyncpg.exceptions import (
     InsufficientResourcesError,
     InterfaceError,
+    InternalClientError,
     OperatorInterventionError,
     PostgresConnectionError,
     ReadOnlySQLTransactionError,
@@ -44,6 +45,7 @@ CONNECTION_FAULTS = (
     OSError,
     TimeoutError,
     InterfaceError,
+    InternalClientError,
     PostgresConnectionError,
     OperatorInterventionError,
     InsufficientResourcesError,

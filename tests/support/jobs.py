@@ -31,6 +31,14 @@ QUICK = WorkerSettings(
     drain=timedelta(seconds=3),
 )
 
+FAULTY = WorkerSettings(
+    concurrency=4,
+    lease=timedelta(milliseconds=600),
+    poll=timedelta(milliseconds=50),
+    upkeep=timedelta(milliseconds=50),
+    drain=timedelta(milliseconds=200),
+)
+
 
 @asynccontextmanager
 async def working(
