@@ -64,6 +64,8 @@ class Lander:
             return await self._land(EVENTS_MAX)
         except POISON as error:
             _log.warning("landing.poisoned", error=type(error).__name__)
+        # A month may have been dropped since it was made; that is no fault of the events.
+        self._months.clear()
         return await self._land_row_by_row()
 
     async def _land_row_by_row(self) -> Landed:

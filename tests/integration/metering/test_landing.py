@@ -108,6 +108,16 @@ async def test_events_land_in_the_month_of_their_utc_instant(context: Context) -
     ]
 
 
+async def test_a_late_event_of_a_dropped_month_lands_all_the_same(context: Context) -> None:
+    lander = Lander(context.database, context.clock)
+    await offer(context, event("a"))
+    await lander.land()
+    await fetch(context.database, "DROP TABLE events_2026_05")
+    await offer(context, event("b"))
+    assert (await lander.land()).stored_count == 1
+    assert await fetch(context.database, "SELECT idempotency_key FROM events") == [("b",)]
+
+
 async def test_workers_that_need_the_same_new_months_do_not_collide(context: Context) -> None:
     months = [datetime(2024, month, 15, tzinfo=UTC) for month in range(1, 13)]
     for place, month in enumerate(months * 3):
