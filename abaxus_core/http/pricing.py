@@ -12,7 +12,6 @@ from abaxus_core.http.answers import Answer
 from abaxus_core.http.endpoint import PATH_NUMBER_MAX, Call, Endpoint
 from abaxus_core.http.line_items import LineItem, line_item
 from abaxus_core.http.texts import Key
-from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import calculations
 from abaxus_core.services import calculations as service
 from abaxus_core.services import invoicing
@@ -86,9 +85,9 @@ async def calculate(call: Call[NewCalculation, None]) -> Answer:
 async def preview(call: Call[NewPreview, None]) -> Answer:
     body = call.body
 
-    async def step(conn: Connection) -> Preview:
+    async def step(work: Work) -> Preview:
         made = await service.preview(
-            conn, body.plan_id, body.plan_version, body.usage, now=call.context.clock()
+            work.conn, body.plan_id, body.plan_version, body.usage, now=work.now
         )
         return Preview(
             plan_id=made.plan_id,
@@ -98,7 +97,7 @@ async def preview(call: Call[NewPreview, None]) -> Answer:
             line_items=[line_item(line) for line in made.lines],
         )
 
-    return await call.read(step)
+    return await call.write(200, step)
 
 
 def _shown(calculation: calculations.Calculation, customer_id: str) -> Calculation:

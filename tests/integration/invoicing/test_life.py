@@ -59,6 +59,33 @@ async def test_a_charge_again_under_its_key_is_the_same_answer(books: Books) -> 
     assert again.headers["idempotent-replay"] == "true"
 
 
+async def test_an_order_again_under_its_key_is_the_same_invoice(books: Books) -> None:
+    await make_growth(books)
+    await books.use(1_374_923)
+    order = {"customer_id": "acme", "cutoff_date": "2026-04-30", "idempotency_key": "april"}
+    first = await books.client.post("/v1/invoices", json=order)
+    again = await books.client.post("/v1/invoices", json=order)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content
+    assert again.headers["idempotent-replay"] == "true"
+    assert await books.refused("/v1/invoices", **{**order, "cutoff_date": "2026-05-01"}) == (
+        422,
+        "IDEMPOTENCY_KEY_REUSED",
+        "idempotency_key",
+    )
+
+
+async def test_orders_at_once_under_one_key_make_one_invoice(books: Books) -> None:
+    await make_growth(books)
+    await books.use(1_374_923)
+    order = {"customer_id": "acme", "cutoff_date": "2026-04-30", "idempotency_key": "april"}
+    answers = await asyncio.gather(
+        *(books.client.post("/v1/invoices", json=order) for _ in range(8))
+    )
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+
+
 async def test_a_declined_charge_says_why_and_leaves_the_invoice_issued(books: Books) -> None:
     invoice = await invoiced(books, method="pm_insufficient_funds")
     response = await books.client.post(f"/v1/invoices/{invoice['id']}/charge")
