@@ -13,11 +13,9 @@ Header: TypeAlias = tuple[bytes, bytes]
 
 JSON = b"application/json"
 
-# Answers are data, never a document to run or to frame; a page sets its own policy.
+# Answers are data, to be kept by nobody in between; a page adds what pages need.
 SECURITY_HEADERS: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
     (b"cache-control", b"no-store"),
 )
 

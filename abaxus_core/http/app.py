@@ -53,8 +53,7 @@ def build(
         (*documented, *docs_page.endpoints(documented)),
         dispatcher,
         telemetry,
-        ids=contexts["live"].ids,
-        monotonic_ns=monotonic_ns,
+        monotonic_ns,
     )
     if not settings.cors_allowed_origins:
         return edge

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from abaxus_core.errors import BodyTooLarge, MalformedBody, UnsupportedMedia
 from abaxus_core.http.answers import Receive
 
-ARRIVAL_TIMEOUT_S = 30
 # A refused body is read on for a while: a sender that is cut off may never see the answer.
 DISCARDED_MAX = 10 << 20
+DISCARD_TIMEOUT_S = 30
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
 _CHARSETS = ("", "utf-8", "utf8", "us-ascii")
 
@@ -18,23 +18,21 @@ async def read_body(headers: Mapping[str, str], receive: Receive, size_max: int)
     """The whole body, unpacked; empty when there is none.
 
     Raises UnsupportedMedia for what is not JSON or packed otherwise than by gzip, BodyTooLarge
-    beyond `size_max` bytes, sent or unpacked, and MalformedBody for what does not unpack or arrive.
+    beyond `size_max` bytes, sent or unpacked, and MalformedBody for what does not unpack or arrive
+    in full. How long it may take to arrive is the edge's to bound.
     """
     unpacker = _Unpacker(headers.get("content-encoding", ""), size_max)
     try:
-        async with asyncio.timeout(ARRIVAL_TIMEOUT_S):
-            declared = headers.get("content-length", "")
-            if declared.isdecimal() and int(declared) > size_max:
-                raise _too_large(size_max)
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise MalformedBody("the body did not arrive in full")
-                unpacker.feed(message.get("body", b""))
-                more = message.get("more_body", False)
-    except TimeoutError as error:
-        raise MalformedBody(f"the body did not arrive in {ARRIVAL_TIMEOUT_S} seconds") from error
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > size_max:
+            raise _too_large(size_max)
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise MalformedBody("the body did not arrive in full")
+            unpacker.feed(message.get("body", b""))
+            more = message.get("more_body", False)
     except BodyTooLarge:
         await _discard(receive)
         raise
@@ -98,7 +96,7 @@ def _check_type(content_type: str) -> None:
 async def _discard(receive: Receive) -> None:
     discarded = 0
     try:
-        async with asyncio.timeout(ARRIVAL_TIMEOUT_S):
+        async with asyncio.timeout(DISCARD_TIMEOUT_S):
             while discarded <= DISCARDED_MAX:
                 message = await receive()
                 discarded += len(message.get("body", b""))

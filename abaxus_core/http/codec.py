@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Hashable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -45,13 +45,7 @@ _NAMED = re.compile(
 def parse(raw: bytes) -> Any:
     """The JSON tree in `raw`, decimals as Decimal. Raises MalformedBody when it is not JSON."""
     try:
-        return json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=Decimal,
-            parse_constant=lambda _name: NotFinite(),
-        )
+        return _decoder.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise MalformedBody(f"the body is not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -120,6 +114,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _integer(text: str) -> int | Decimal:
     return int(text) if len(text) <= INTEGER_DIGITS_MAX else Decimal(text)
+
+
+_decoder: Final = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=_integer,
+    parse_float=Decimal,
+    parse_constant=lambda _name: NotFinite(),
+)
 
 
 def _converted(wire_type: type[T], tree: Any, *, path: str, strict: bool) -> T:

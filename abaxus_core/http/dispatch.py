@@ -138,9 +138,9 @@ def needs_body(wire_type: Any) -> bool:
 
 
 def _read_query(endpoint: Endpoint, query: str) -> Any:
+    if not query and endpoint.query is None:
+        return None
     wire_type = endpoint.query or NoQuery
-    if not query:
-        return codec.typed_query(wire_type, [])
     if len(query) > QUERY_LENGTH_MAX:
         raise InvalidInput(f"the query is longer than {QUERY_LENGTH_MAX} characters")
     try:

@@ -14,7 +14,11 @@ from abaxus_core.http.openapi import document
 
 HTML = b"text/html; charset=utf-8"
 CSS = b"text/css; charset=utf-8"
-_POLICY = ((b"content-security-policy", b"default-src 'self'"),)
+_POLICY = (
+    (b"content-security-policy", b"default-src 'self'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
 _PAGES = Path(__file__).parent / "pages"
 
 

@@ -18,7 +18,6 @@ from abaxus_core.http.errors import MethodNotAllowed, as_ours, error_body, error
 from abaxus_core.http.request_ids import request_id
 from abaxus_core.http.router import Match, Router
 from abaxus_core.kernel import log
-from abaxus_core.kernel.ids import Ids
 from abaxus_core.services.telemetry import Telemetry
 
 REQUEST_TIMEOUT_S = 120
@@ -36,14 +35,11 @@ class Edge:
         endpoints: Sequence[Endpoint],
         dispatcher: Dispatcher,
         telemetry: Telemetry,
-        *,
-        ids: Ids,
         monotonic_ns: Callable[[], int],
     ) -> None:
         self._router = Router((each.method, each.path, each) for each in endpoints)
         self._dispatcher = dispatcher
         self._telemetry = telemetry
-        self._ids = ids
         self._monotonic_ns = monotonic_ns
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -54,7 +50,7 @@ class Edge:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        name = request_id(headers.get("x-request-id", ""), self._ids)
+        name = request_id(headers.get("x-request-id", ""))
         seen = Seen(request_id=name, method=scope["method"])
         token = log.request_id.set(name)
         try:

@@ -105,7 +105,7 @@ def as_ours(error: Exception) -> errors.AbaxusError | None:
     if isinstance(error, errors.AbaxusError):
         return error
     if isinstance(error, UNREACHABLE):
-        return errors.NotReady("the database does not answer; try again")
+        return errors.NotReady("the database does not answer in time; try again")
     return None
 
 

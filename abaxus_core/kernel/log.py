@@ -7,6 +7,7 @@ field whose name says that it is a secret is blanked here all the same.
 import logging
 import sys
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Literal
 
 import structlog
@@ -69,6 +70,12 @@ def _add_ids(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 def _blank_secrets(_logger: Any, _method: str, event: EventDict) -> EventDict:
     for name in event:
-        if any(word in name.lower() for word in _SECRET_WORDS):
+        if _is_secret(name):
             event[name] = _BLANK
     return event
+
+
+@cache
+def _is_secret(name: str) -> bool:
+    """Names of fields are words of our code, so that they are few."""
+    return any(word in name.lower() for word in _SECRET_WORDS)
