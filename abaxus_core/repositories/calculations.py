@@ -15,7 +15,7 @@ _delete_expired = _sql.exec("delete_expired")
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """An element of `line_items`. A digest may outgrow a JSON integer: it is text, beside its line."""
+    """An element of `line_items`. A digest, which may outgrow a JSON integer, is text beside it."""
 
     line: Line
     digest: str | None
