@@ -15,10 +15,16 @@ _LENGTH = b"content-length: "
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run did: requests in a second, and how long each took, sorted."""
+    """What one run did: requests in a second, how long each took, sorted; the server's CPU time."""
 
     rate: int
     took_ns: list[int]
+    cpu_ns: int = 0
+
+    @property
+    def cpu_ns_each(self) -> int:
+        """CPU time of the server for one request."""
+        return self.cpu_ns // len(self.took_ns)
 
     def percentile_ns(self, percent: int) -> int:
         return self.took_ns[(len(self.took_ns) - 1) * percent // 100]

@@ -1,8 +1,9 @@
 """The answer of a handler: status, bytes, headers; and how it leaves through ASGI."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from abaxus_core.http import codec
 
@@ -20,8 +21,7 @@ SECURITY_HEADERS: tuple[Header, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """`headers` come on top of those that every answer carries."""
 
     status: int

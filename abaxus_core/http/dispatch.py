@@ -5,7 +5,6 @@ The order is deliberate: who is not let in learns nothing of the route, and cost
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
@@ -40,8 +39,7 @@ class KeyOnly(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     idempotency_key: codec.IdempotencyKey | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """A request whose endpoint is known. `query` is the raw query string."""
 
     endpoint: Endpoint
@@ -52,8 +50,7 @@ class Incoming:
     receive: Receive
 
 
-@dataclass(slots=True, kw_only=True)
-class Seen:
+class Seen(msgspec.Struct, kw_only=True):
     """What the edge wants to know of a request afterwards, however it ended."""
 
     request_id: str

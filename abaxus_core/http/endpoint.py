@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
+import msgspec
+
 from abaxus_core.errors import InvalidInput, PaymentDeclined
 from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.errors import error_body, status_of
@@ -27,8 +29,7 @@ Scope: TypeAlias = Literal["admin", "write", "read", "ingest", "entitlements"]
 PATH_NUMBER_MAX = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[B, Q]):
+class Call(msgspec.Struct, Generic[B, Q], frozen=True, kw_only=True):
     """One authorised, decoded request. `path` holds the parts in braces, by name."""
 
     context: Context

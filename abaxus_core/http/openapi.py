@@ -204,8 +204,3 @@ _IDEMPOTENCY_KEY: Mapping[str, Any] = {
     "description": "The same key again gives the same answer; one in the body goes first.",
     "schema": {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX},
 }
-
-
-def encoded(endpoints: Sequence[Endpoint]) -> bytes:
-    """The document as JSON."""
-    return msgspec.json.encode(document(endpoints))

@@ -8,14 +8,15 @@ would cost a round trip per request.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 WINDOW_NS = 60 * 1_000_000_000
 SECOND_NS = 1_000_000_000
 # Only keys that were let in are counted, so this is far above what there is.
 KEYS_MAX = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     """What is left to a key. `reset_s`: whole seconds until the next window."""
 
     allowed: bool

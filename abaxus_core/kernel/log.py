@@ -4,12 +4,14 @@ A line carries ids and counts, never bodies, addresses or keys: whoever logs see
 field whose name says that it is a secret is blanked here all the same.
 """
 
+import json
 import logging
 import sys
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Literal
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
@@ -56,8 +58,15 @@ def _common() -> list[Processor]:
 
 def _rendering(format: Literal["json", "text"]) -> list[Processor]:  # noqa: A002 - as the setting
     if format == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_as_json)]
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _as_json(event: EventDict, **_options: Any) -> str:
+    try:
+        return msgspec.json.encode(event, enc_hook=repr).decode()
+    except UnicodeEncodeError:
+        return json.dumps(event, default=repr)
 
 
 def _add_ids(_logger: Any, _method: str, event: EventDict) -> EventDict:
