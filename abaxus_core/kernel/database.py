@@ -9,7 +9,7 @@ one back costs no round trip, because nothing is reset.
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -146,7 +146,8 @@ class Database:
             except DataError:
                 raise
             except (InterfaceError, InternalClientError) as error:
-                conn.terminate()
+                with suppress(InterfaceError):
+                    conn.terminate()
                 raise ConnectionDoesNotExistError(str(error)) from error
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from abaxus_core.kernel.database import Database, open_databases
@@ -24,6 +25,7 @@ from tests.support.waiting import eventually, soon
 ROOT = Path(__file__).resolve().parents[2]
 AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
+PATIENT = msgspec.structs.replace(FAULTY, lease=timedelta(seconds=2))
 EFFECTS = "CREATE TABLE effects (job_id bigint, attempt integer, pid integer)"
 
 
@@ -36,10 +38,9 @@ async def live(durable_databases: TestDatabases) -> Database:
 
 
 @asynccontextmanager
-async def worker_process(dsn: str) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.queue_process", dsn, cwd=ROOT
-    )
+async def worker_process(dsn: str, *, lease_ms: int) -> AsyncIterator[Process]:
+    command = ["-m", "tests.support.queue_process", dsn, str(lease_ms)]
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT)
     try:
         yield process
     finally:
@@ -66,11 +67,14 @@ async def test_job_of_a_killed_worker_is_taken_over_by_one_other(
             " VALUES ('note', '{\"number\": -1}', 100, now(), 3)"
         )
     dsn = durable_databases.dsn
-    async with worker_process(dsn) as first:
+    async with worker_process(dsn, lease_ms=600) as first:
         await eventually(effects_are, live, 1)
         first.kill()
         await first.wait()
-        async with worker_process(dsn) as second, worker_process(dsn) as third:
+        async with (
+            worker_process(dsn, lease_ms=30_000) as second,
+            worker_process(dsn, lease_ms=30_000) as third,
+        ):
             await eventually(effects_are, live, 2)
             before, after = await effects(live)
             assert before["pid"] == first.pid
@@ -86,7 +90,11 @@ async def test_many_workers_run_each_job_once(
 ) -> None:
     await add(live, 2_000)
     dsn = durable_databases.dsn
-    async with worker_process(dsn), worker_process(dsn), worker_process(dsn):
+    async with (
+        worker_process(dsn, lease_ms=30_000),
+        worker_process(dsn, lease_ms=30_000),
+        worker_process(dsn, lease_ms=30_000),
+    ):
         await eventually(no_jobs, live)
     ran = Counter(effect["job_id"] for effect in await effects(live))
     assert len(ran) == 2_000
@@ -142,12 +150,12 @@ async def test_lease_is_renewed_for_as_long_as_the_handler_runs(live: Database) 
 
     await add(live)
     async with (
-        working(live, run, settings=FAULTY),
-        working(live, run, settings=FAULTY),
+        working(live, run, settings=PATIENT),
+        working(live, run, settings=PATIENT),
     ):
         await soon(begun)
         (first,) = await jobs(live)
-        await eventually(leased_beyond, live, first["leased_until"] + FAULTY.lease * 2)
+        await eventually(leased_beyond, live, first["leased_until"] + PATIENT.lease / 2)
         go_on.set()
         await eventually(no_jobs, live)
     assert runs == [1]
@@ -188,7 +196,7 @@ async def test_handler_that_takes_too_long_is_interrupted_and_tried_again(live: 
         await asyncio.Event().wait()
 
     await add(live, kind=hasty)
-    async with working(live, run, settings=FAULTY, kinds=[hasty]):
+    async with working(live, run, settings=PATIENT, kinds=[hasty]):
         await soon(begun)
         await eventually(has_failed_once, live)
     (row,) = await jobs(live)
@@ -276,10 +284,11 @@ async def test_completion_that_the_database_missed_is_handed_in_again(
         ran[job.payload.number] += 1
         await asyncio.sleep(0.005)
 
-    await add(live, 200)
+    tireless = JobKind(name="tireless", payload=Note, attempts_max=100)
+    await add(live, 200, kind=tireless)
     async with (
         open_databases(durable_databases.dsn, SETTINGS) as elsewhere,
-        working(elsewhere.live, run, settings=FAULTY),
+        working(elsewhere.live, run, settings=FAULTY, kinds=[tireless]),
     ):
         while not await no_jobs(live):
             await cut_others(live)

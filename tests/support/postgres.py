@@ -15,6 +15,7 @@ from abaxus_core.kernel import embedded_postgres
 from abaxus_core.kernel.database import Database, Databases, PoolSettings, open_databases
 from abaxus_core.kernel.embedded_postgres import Profile, Server
 from abaxus_core.kernel.migrations import migrate
+from abaxus_core.kernel.notifications import Listener
 
 SHARED_MEMORY = Path("/dev/shm")
 ROOM_BYTES_MIN = 2 << 30
@@ -38,6 +39,10 @@ class TestDatabases(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def test(self) -> Database:
         return self.open.test
+
+    @property
+    def listener(self) -> Listener:
+        return self.open.listener
 
 
 class Cluster:

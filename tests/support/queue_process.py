@@ -1,4 +1,6 @@
-"""A worker in a process of its own, to be killed: `python -m tests.support.queue_process DSN`.
+"""A worker in a process of its own, to be killed.
+
+`python -m tests.support.queue_process DSN LEASE_MS`
 
 Each job writes who ran it into the table `effects`; a negative number then hangs for ever.
 """
@@ -6,6 +8,9 @@ Each job writes who ran it into the table `effects`; a negative number then hang
 import asyncio
 import os
 import sys
+from datetime import timedelta
+
+import msgspec
 
 from abaxus_core.kernel.database import open_databases
 from abaxus_core.kernel.queue import Job
@@ -13,7 +18,7 @@ from tests.support.jobs import FAULTY, Note, working
 from tests.support.postgres import SETTINGS
 
 
-async def work(dsn: str) -> None:
+async def work(dsn: str, lease: timedelta) -> None:
     async with open_databases(dsn, SETTINGS) as databases:
 
         async def run(job: Job[Note]) -> None:
@@ -27,9 +32,10 @@ async def work(dsn: str) -> None:
             if job.payload.number < 0:
                 await asyncio.Event().wait()
 
-        async with working(databases.live, run, settings=FAULTY):
+        settings = msgspec.structs.replace(FAULTY, lease=lease)
+        async with working(databases.live, run, settings=settings):
             await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1]))
+    asyncio.run(work(sys.argv[1], timedelta(milliseconds=int(sys.argv[2]))))

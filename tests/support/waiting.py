@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-WAIT_MAX_S = 15
+WAIT_MAX_S = 30
 LOOK_EVERY_MS = 5
 
 
