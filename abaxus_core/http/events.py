@@ -256,6 +256,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "TIMESTAMP_IN_FUTURE",
             "BACKLOG_FULL",
         ),
+        keeps_answers=False,
     ),
     Endpoint(
         method="POST",
@@ -267,6 +268,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body=NewBatch,
         answers={207: BatchAccepted},
         errors=("BATCH_TOO_LARGE", "BACKLOG_FULL"),
+        keeps_answers=False,
     ),
     Endpoint(
         method="GET",
