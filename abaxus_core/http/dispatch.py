@@ -3,6 +3,7 @@
 The order is deliberate: who is not let in learns nothing of the route, and costs no body.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from functools import cache
@@ -23,6 +24,9 @@ from abaxus_core.services.idempotency import Request
 from abaxus_core.services.work import Context
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
+# A decoded body takes some ten times its bytes; so few large ones are decoded and handled at once.
+LARGE_BODY_BYTES = 64 << 10
+LARGE_BODIES_MAX = 8
 QUERY_LENGTH_MAX = 8_000
 QUERY_NAMES_MAX = 50
 NOBODY = "anonymous"
@@ -75,6 +79,7 @@ class Dispatcher:
         self._gate = gate
         self._limiter = limiter
         self._body_size_max = body_size_max
+        self._large_bodies = asyncio.Semaphore(LARGE_BODIES_MAX)
 
     async def answer(self, incoming: Incoming, seen: Seen) -> Answer:
         """The handler's answer. Raises what the edge turns into an error answer."""
@@ -86,19 +91,13 @@ class Dispatcher:
             self._count(caller, seen)
             caller.check_scope(endpoint.scope)
         _check_path(incoming.path)
-        query = _read_query(endpoint, incoming.query)
-        body, tree = await self._read(incoming)
-        call: Call[Any, Any] = Call(
-            context=context,
-            actor=seen.key_id,
-            body=body,
-            query=query,
-            path=incoming.path,
-            headers=incoming.headers,
-            request_id=seen.request_id,
-            repeatable=_repeatable(incoming, seen.key_id, tree),
-        )
-        return await endpoint.handler(call)
+        if endpoint.method not in ("POST", "PATCH"):
+            return await _handle(incoming, seen, context, None)
+        raw = await read_body(incoming.headers, incoming.receive, self._body_size_max)
+        if len(raw) < LARGE_BODY_BYTES:
+            return await _handle(incoming, seen, context, raw)
+        async with self._large_bodies:
+            return await _handle(incoming, seen, context, raw)
 
     def _count(self, caller: Caller, seen: Seen) -> None:
         seen.key_id = caller.key_id
@@ -109,20 +108,34 @@ class Dispatcher:
                 retry_after_s=seen.allowance.reset_s,
             )
 
-    async def _read(self, incoming: Incoming) -> tuple[Any, dict[str, Any] | None]:
-        """The typed body, and the tree it was made from; None and None where none belongs."""
-        endpoint = incoming.endpoint
-        if endpoint.method not in ("POST", "PATCH"):
-            return None, None
-        wire_type = endpoint.body or KeyOnly
-        raw = await read_body(incoming.headers, incoming.receive, self._body_size_max)
-        if not raw and needs_body(wire_type):
-            raise MalformedBody("a JSON body is needed, and there is none")
-        tree = codec.parse(raw) if raw else {}
-        if endpoint.rewrite is not None and isinstance(tree, dict):
-            codec.check_free(tree)
-            tree = endpoint.rewrite(tree)
-        return codec.typed(wire_type, tree), tree if isinstance(tree, dict) else None
+
+async def _handle(incoming: Incoming, seen: Seen, context: Context, raw: bytes | None) -> Answer:
+    """Decode and let the handler answer; `raw` is None where no body belongs."""
+    query = _read_query(incoming.endpoint, incoming.query)
+    body, tree = (None, None) if raw is None else _read_body(incoming.endpoint, raw)
+    call: Call[Any, Any] = Call(
+        context=context,
+        actor=seen.key_id,
+        body=body,
+        query=query,
+        path=incoming.path,
+        headers=incoming.headers,
+        request_id=seen.request_id,
+        repeatable=_repeatable(incoming, seen.key_id, tree),
+    )
+    return await incoming.endpoint.handler(call)
+
+
+def _read_body(endpoint: Endpoint, raw: bytes) -> tuple[Any, dict[str, Any] | None]:
+    """The typed body, and the tree it was made from."""
+    wire_type = endpoint.body or KeyOnly
+    if not raw and needs_body(wire_type):
+        raise MalformedBody("a JSON body is needed, and there is none")
+    tree = codec.parse(raw) if raw else {}
+    if endpoint.rewrite is not None and isinstance(tree, dict):
+        codec.check_free(tree)
+        tree = endpoint.rewrite(tree)
+    return codec.typed(wire_type, tree), tree if isinstance(tree, dict) else None
 
 
 @cache

@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 NS_PER_SECOND = 1_000_000_000
+# A caller may send any word as a method.
+METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 REQUEST_BUCKETS_S = ("0.001", "0.0025", "0.005", "0.01", "0.025", "0.1", "0.5", "2.5", "10")
 JOB_BUCKETS_S = ("0.005", "0.025", "0.1", "0.5", "2.5", "10", "60", "300")
 
@@ -68,10 +70,10 @@ class Telemetry:
 
     def request_answered(self, method: str, route: str, status: int, took_ns: int) -> None:
         """`route` is the path's template, or "none" where no route matched."""
-        key = (method, route, status)
+        key = (method if method in METHODS else "other", route, status)
         seen = self._seen.get(key)
         if seen is None:
-            seen = self._seen[key] = self._requests.labels(method, route, str(status))
+            seen = self._seen[key] = self._requests.labels(key[0], route, str(status))
         seen.observe(took_ns / NS_PER_SECOND)
 
     def error_answered(self, code: str) -> None:

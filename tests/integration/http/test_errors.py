@@ -108,7 +108,9 @@ async def test_health_asks_the_database_and_its_schema(api: Api) -> None:
 async def test_metrics_count_what_was_answered(api: Api) -> None:
     await api.client.get("/v1/metrics")
     await api.client.get("/v1/nothing")
+    await api.client.request("SWORDFISH", "/v1/metrics")
     text = (await api.client.get("/metrics", headers={"Authorization": ""})).text
+    assert "SWORDFISH" not in text
     assert (
         'abaxus_http_request_seconds_count{method="GET",route="/v1/metrics",status="200"} 1.0'
         in text
