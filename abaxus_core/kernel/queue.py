@@ -92,11 +92,11 @@ class Depth(msgspec.Struct, frozen=True, kw_only=True):
     oldest_due: timedelta
 
 
-class Discard(Exception):  # noqa: N818 - an instruction, not a fault
+class Discard(Exception):
     """Raised by a handler: this job will never succeed; keep it, with this message."""
 
 
-class Snooze(Exception):  # noqa: N818 - an instruction, not a fault
+class Snooze(Exception):
     """Raised by a handler: not yet; again after `seconds`. Spends no attempt."""
 
     def __init__(self, seconds: int) -> None:

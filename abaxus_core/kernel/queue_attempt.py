@@ -1,30 +1,23 @@
-"""One run of a handler: how it is interrupted, and what becomes of the job when it fails."""
+"""One run of a handler, and how it is interrupted."""
 
 import asyncio
-import secrets
 import time
-import traceback
 from datetime import timedelta
 
-from abaxus_core.errors import AbaxusError
 from abaxus_core.kernel.queue_claims import Claim
 
-RETRY_DELAY_MIN_MS = 1_000
-RETRY_DELAY_MAX_MS = 3_600_000
-ERROR_LENGTH_MAX = 2_000
-_DOUBLINGS_MAX = 30
 _MICROSECOND_NS = 1_000
 
 
-class LeaseLost(Exception):  # noqa: N818 - why a handler was interrupted
+class LeaseLost(Exception):
     """Somebody else has the job now; it is no longer ours to settle."""
 
 
-class WorkerStops(Exception):  # noqa: N818 - why a handler was interrupted
+class WorkerStops(Exception):
     """The drain's time is up; the job goes back, unspent."""
 
 
-class TimedOut(Exception):  # noqa: N818 - why a handler was interrupted
+class TimedOut(Exception):
     """The kind's timeout is up; an attempt that failed."""
 
 
@@ -54,20 +47,3 @@ class Attempt:
         if self.interruption is not None and self._runner is not None:
             self._runner.uncancel()
         self._runner = None
-
-
-def retry_delay(attempt: int) -> timedelta:
-    """How long to wait after a failed attempt, counted from 1: 1 s, 2 s, 4 s, to an hour.
-
-    A quarter more or less at random, so that what failed together does not come back together.
-    """
-    middle = min(RETRY_DELAY_MIN_MS << min(attempt - 1, _DOUBLINGS_MAX), RETRY_DELAY_MAX_MS)
-    return timedelta(milliseconds=middle - middle // 4 + secrets.randbelow(middle // 2 + 1))
-
-
-def describe(fault: Exception) -> str:
-    """What is kept on the job: our own errors by their message, others with where they arose."""
-    if isinstance(fault, AbaxusError):
-        return f"{fault.code}: {fault.message}"[:ERROR_LENGTH_MAX]
-    text = "".join(traceback.format_exception(fault)) if fault.__traceback__ else str(fault)
-    return text.replace("\0", "")[-ERROR_LENGTH_MAX:]

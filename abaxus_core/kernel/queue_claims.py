@@ -108,7 +108,7 @@ class Claims:
     async def discard(self, claim: Claim, error: str) -> None:
         """Never run it again; keep it with its error."""
         async with self._database.connection() as conn:
-            await _discard(conn, claim.job_id, claim.lease_id, error)
+            await _discard(conn, claim.job_id, claim.lease_id, error, self._now())
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         """Extend the leases; the claims that were lost, taken over by somebody."""

@@ -22,16 +22,10 @@ from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Database
 from abaxus_core.kernel.log import job_id as current_job_id
 from abaxus_core.kernel.notifications import CONNECTION_FAULTS
-from abaxus_core.kernel.queue import TOPIC, Discard, Handler, Job, Schedule, Snooze
-from abaxus_core.kernel.queue_attempt import (
-    Attempt,
-    LeaseLost,
-    TimedOut,
-    WorkerStops,
-    describe,
-    retry_delay,
-)
+from abaxus_core.kernel.queue import TOPIC, Handler, Job, Schedule
+from abaxus_core.kernel.queue_attempt import Attempt, LeaseLost, TimedOut, WorkerStops
 from abaxus_core.kernel.queue_claims import Claim, Claims
+from abaxus_core.kernel.queue_outcome import settle_fault
 from abaxus_core.kernel.queue_upkeep import keep_up
 
 BUFFER_MS = 100
@@ -80,7 +74,7 @@ class QueueWorker:
             database, list(self._handlers), lease=self._settings.lease, clock=clock
         )
         self._ready: deque[Claim] = deque()
-        self._running: dict[int, Attempt] = {}
+        self._running: dict[Claim, Attempt] = {}
         self._done: list[Claim] = []
         self._pace = _Pace()
         self._something = asyncio.Event()
@@ -144,12 +138,18 @@ class QueueWorker:
         """Wait until a job ends, one is enqueued, one falls due, or `poll` has passed."""
         wait = self._settings.poll
         if not full and self._room() and not self._something.is_set():
-            with suppress(*CONNECTION_FAULTS):
-                wait = min(wait, await self._claims.next_due() or wait)
+            wait = min(wait, await self._until_due())
         wait = max(wait, timedelta(milliseconds=IDLE_MIN_MS))
         with suppress(TimeoutError):
             async with asyncio.timeout(wait.total_seconds()):
                 await self._something.wait()
+
+    async def _until_due(self) -> timedelta:
+        try:
+            until_due = await self._claims.next_due()
+        except CONNECTION_FAULTS:
+            return self._settings.poll
+        return self._settings.poll if until_due is None else until_due
 
     def _room(self) -> int:
         """How many jobs to fetch: for the idle runners, and what they finish in BUFFER_MS."""
@@ -171,7 +171,7 @@ class QueueWorker:
         if claim.expired:
             return
         attempt = Attempt(claim)
-        self._running[claim.job_id] = attempt
+        self._running[claim] = attempt
         try:
             fault = await self._handle(attempt)
             if fault is None:
@@ -179,7 +179,7 @@ class QueueWorker:
             else:
                 await self._settle_fault(claim, fault)
         finally:
-            del self._running[claim.job_id]
+            del self._running[claim]
             self._pace.finished += 1
             self._something.set()
 
@@ -208,49 +208,15 @@ class QueueWorker:
 
     async def _settle_fault(self, claim: Claim, fault: Exception) -> None:
         try:
-            await self._decide(claim, fault)
+            await settle_fault(self._claims, claim, fault)
         except CONNECTION_FAULTS as error:
             # The lease runs out by itself, and the job comes back then.
             _log.warning("queue.database_lost", error=type(error).__name__)
 
-    async def _decide(self, claim: Claim, fault: Exception) -> None:
-        attempt, last = claim.record["attempt"], claim.record["attempts_max"]
-        match fault:
-            case LeaseLost():
-                _log.warning("job.lease_lost", job_id=claim.job_id, kind=claim.record["kind"])
-            case WorkerStops():
-                await self._claims.give_back_untouched([claim])
-            case Snooze(seconds=seconds):
-                await self._claims.give_back(
-                    claim, delay=timedelta(seconds=seconds), error=None, attempt_spent=False
-                )
-            case Discard():
-                await self._discard(claim, fault)
-            case _ if attempt >= last:
-                await self._discard(claim, fault)
-            case _:
-                self._log_failure("job.failed", claim, fault)
-                await self._claims.give_back(
-                    claim, delay=retry_delay(attempt), error=describe(fault), attempt_spent=True
-                )
-
-    async def _discard(self, claim: Claim, fault: Exception) -> None:
-        self._log_failure("job.discarded", claim, fault)
-        await self._claims.discard(claim, describe(fault))
-
-    def _log_failure(self, event: str, claim: Claim, fault: Exception) -> None:
-        _log.warning(
-            event,
-            job_id=claim.job_id,
-            kind=claim.record["kind"],
-            attempt=claim.record["attempt"],
-            error=type(fault).__name__,
-        )
-
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(self._settings.lease.total_seconds() / 3)
-            held = [*self._ready, *(attempt.claim for attempt in self._running.values())]
+            held = [*self._ready, *self._running]
             if held:
                 await self._renew(held)
             for attempt in tuple(self._running.values()):
@@ -263,11 +229,10 @@ class QueueWorker:
             _log.warning("queue.database_lost", error=type(error).__name__)
             return
         for claim in lost:
-            attempt = self._running.get(claim.job_id)
             if claim in self._ready:
                 self._ready.remove(claim)
-            elif attempt is not None and attempt.claim is claim:
-                attempt.interrupt(LeaseLost())
+            elif claim in self._running:
+                self._running[claim].interrupt(LeaseLost())
 
     def _interrupt_overdue(self, attempt: Attempt) -> None:
         kind = self._handlers[attempt.claim.record["kind"]].kind

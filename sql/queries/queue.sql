@@ -85,13 +85,13 @@ FROM unnest($1::bigint[], $2::uuid[]) AS held (job_id, lease_id)
 WHERE jobs.job_id = held.job_id AND jobs.lease_id = held.lease_id;
 
 -- name: discard :exec
--- params: $1 job_id bigint, $2 lease_id uuid, $3 error text
+-- params: $1 job_id bigint, $2 lease_id uuid, $3 error text, $4 clock timestamptz
 -- why: never again; the row stays for FINISHED_KEPT with its error
 UPDATE jobs
 SET state = 'discarded',
     lease_id = NULL,
     leased_until = NULL,
-    finished_at = now(),
+    finished_at = greatest($4::timestamptz, now()),
     last_error = $3
 WHERE job_id = $1 AND lease_id = $2;
 
@@ -110,7 +110,7 @@ RETURNING jobs.job_id;
 -- worker ends too
 UPDATE jobs
 SET state = CASE WHEN attempt < attempts_max THEN 'available' ELSE 'discarded' END,
-    finished_at = CASE WHEN attempt < attempts_max THEN NULL ELSE now() END,
+    finished_at = CASE WHEN attempt >= attempts_max THEN greatest($2, now()) END,
     lease_id = NULL,
     leased_until = NULL,
     last_error = 'its worker was lost: the lease ran out'

@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
-from abaxus_core.kernel import embedded_postgres
+from abaxus_core.kernel import embedded_postgres, postgres_binaries
 from abaxus_core.kernel.database import Database, Databases, PoolSettings, open_databases
 from abaxus_core.kernel.embedded_postgres import Profile, Server
 from abaxus_core.kernel.migrations import migrate
@@ -71,7 +71,7 @@ class Cluster:
         await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     async def _create(self, name: str, template: str) -> None:
-        major = embedded_postgres.major_version(self.server.bin_dir)
+        major = postgres_binaries.major_version(self.server.bin_dir)
         strategy = "STRATEGY FILE_COPY" if major >= STRATEGY_SINCE else ""
         await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {strategy}')
 

@@ -5,8 +5,9 @@ import re
 import subprocess
 
 from abaxus_core.kernel import sql
-from abaxus_core.kernel.embedded_postgres import THROW_AWAY, find_binaries
+from abaxus_core.kernel.embedded_postgres import THROW_AWAY
 from abaxus_core.kernel.migrations import migrate
+from abaxus_core.kernel.postgres_binaries import find_binaries
 from tests.support.postgres import SETTINGS, running_server
 
 SCHEMA_FILE = sql.folder() / "schema.sql"

@@ -13,7 +13,7 @@ import pytest
 
 from abaxus_core.errors import ConfigurationError
 from abaxus_core.kernel import embedded_postgres
-from abaxus_core.kernel.embedded_postgres import DURABLE, THROW_AWAY, find_binaries, running
+from abaxus_core.kernel.embedded_postgres import DURABLE, THROW_AWAY, running
 from tests.support.postgres import temporary_home
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -164,11 +164,6 @@ def test_server_that_cannot_start_says_why(home: Path) -> None:
         running(home, profile=THROW_AWAY, settings={"no_such_setting": "1"}),
     ):
         pass
-
-
-def test_folder_without_binaries_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=str(tmp_path)):
-        find_binaries(tmp_path)
 
 
 def test_closed_parent_folder_is_avoided_for_root(

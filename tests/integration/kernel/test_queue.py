@@ -19,6 +19,7 @@ from abaxus_core.kernel.queue import (
     enqueue_many,
 )
 from abaxus_core.kernel.queue_claims import PRIORITIES
+from abaxus_core.kernel.queue_upkeep import FINISHED_KEPT
 from abaxus_core.kernel.queue_worker import WorkerSettings
 from abaxus_core.kernel.sql import load
 from tests.support.clock import FakeClock
@@ -294,6 +295,10 @@ async def test_finished_jobs_are_purged_after_a_while(live: Database) -> None:
     clock = FakeClock(AHEAD)
     await add(live)
     async with working(live, Recorder(Discard("no")), clock=clock):
+        await eventually(_states, live, ["discarded"])
+        clock.advance(FINISHED_KEPT)
+        await eventually(_states, live, ["discarded"])
+        clock.advance(timedelta(seconds=1))
         await eventually(no_jobs, live)
 
 

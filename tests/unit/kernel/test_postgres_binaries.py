@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from abaxus_core.errors import ConfigurationError
-from abaxus_core.kernel import embedded_postgres
+from abaxus_core.kernel import postgres_binaries
 
 
 def test_a_copy_of_the_binaries_runs_by_itself(tmp_path: Path) -> None:
-    copy = embedded_postgres.copy_of(embedded_postgres.find_binaries(), tmp_path)
+    copy = postgres_binaries.copy_of(postgres_binaries.find_binaries(), tmp_path)
     done = subprocess.run(
         [copy / "initdb", "--version"],
         env={"LD_LIBRARY_PATH": str(copy.parent / "lib")},
@@ -19,9 +19,9 @@ def test_a_copy_of_the_binaries_runs_by_itself(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert embedded_postgres.copy_of(embedded_postgres.find_binaries(), tmp_path) == copy
+    assert postgres_binaries.copy_of(postgres_binaries.find_binaries(), tmp_path) == copy
 
 
 def test_a_folder_without_binaries_is_refused_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no PostgreSQL 14 or later to start"):
-        embedded_postgres.find_binaries(tmp_path)
+        postgres_binaries.find_binaries(tmp_path)
