@@ -2,7 +2,7 @@
 
 An `Endpoint` is the one description of a route: the server routes, authorises and decodes by it
 and openapi.py documents it. A handler gets a `Call`, calls one service through it, and returns
-its `Answer`. Reading requests off the wire is app.py's; transactions are services/work.py's.
+its `Answer`. Reading requests off the wire is dispatch.py's; transactions are services/work.py's.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

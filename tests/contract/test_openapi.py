@@ -137,7 +137,7 @@ async def test_the_api_does_what_it_says(
             made = await make_catalogue(client)
             described = msgspec.json.decode((await client.get("/openapi.json")).content)
         answered = await asyncio.to_thread(exercise, described, address, key, made, mode)
-    assert len(answered) > 40
+    assert len(answered) > 30
     print(f"{mode.value}: {sum(answered.values())} requests to {len(answered)} operations")
 
 
@@ -147,6 +147,8 @@ def exercise(
     """How many requests each operation answered as described; raises the first that was not."""
     schema = schemathesis.openapi.from_dict(described)
     schema.config.update(base_url=address)
+    # Wrong keys are test_auth.py's: here they would keep wrong requests from coming in.
+    schema.config.generation.update(with_security_parameters=False)
     answered: dict[str, int] = {}
     for result in schema.get_all_operations():
         assert isinstance(result, Ok), result
