@@ -6,7 +6,6 @@ the mails. API and worker are the same commands that production runs, as child p
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import secrets
 import shutil
@@ -21,14 +20,20 @@ import httpx
 
 from abaxus_core import app
 from abaxus_core.errors import ConfigurationError
-from abaxus_core.kernel import config, embedded_postgres, log, migrations
+from abaxus_core.kernel import (
+    child_processes,
+    config,
+    embedded_postgres,
+    log,
+    migrations,
+    server_user,
+)
 
 DATABASE_NAME = "postgres"
 MASTER_KEY_BYTES = 32
 READY_TIMEOUT_S = 30
 POLL_MS = 50
 STOP_TIMEOUT_S = 3
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Stack:
 
 def reset(data_dir: Path) -> None:
     """Forget everything an earlier run kept."""
-    shutil.rmtree(embedded_postgres.reachable_home(data_dir / "postgres"), ignore_errors=True)
+    shutil.rmtree(server_user.reachable_home(data_dir / "postgres"), ignore_errors=True)
     shutil.rmtree(data_dir, ignore_errors=True)
 
 
@@ -135,7 +140,7 @@ async def _child(
         env=dict(environ),
         stdin=asyncio.subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        preexec_fn=child_processes.die_with_parent(signal.SIGTERM),
     )
     opened.push_async_callback(_stop, process)
     return process
@@ -163,7 +168,3 @@ async def _ready(url: str, *processes: asyncio.subprocess.Process) -> None:
                 if (await client.get(f"{url}/healthz")).is_success:
                     return
             await asyncio.sleep(POLL_MS / 1000)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

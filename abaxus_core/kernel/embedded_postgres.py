@@ -1,38 +1,30 @@
 """A PostgreSQL server of our own, for `abaxus dev`, tests and benchmarks: no server to install.
 
-Makes the data folder, starts the server on a free port of 127.0.0.1, stops it.
+Makes the data folder, starts the server on a free port of 127.0.0.1, stops it. Where the binaries
+are is postgres_binaries.py's, as whom the server runs server_user.py's.
 It dies with the process that started it, and one that a killed process left behind is stopped by
 the next start (docs/decisions/0004-embedded-postgresql.md). Never used in production.
 """
 
-import ctypes
 import fcntl
-import hashlib
 import os
-import pwd
 import secrets
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
 from abaxus_core.errors import ConfigurationError
-from abaxus_core.kernel.postgres_binaries import (
-    copy_of,
-    environment,
-    find_binaries,
-    major_version,
-    run,
-)
+from abaxus_core.kernel import child_processes, server_user
+from abaxus_core.kernel.postgres_binaries import environment, find_binaries, major_version, run
 
 BUILTIN_LOCALE_SINCE = 17
 START_TIMEOUT_S = 60
@@ -40,10 +32,7 @@ STOP_TIMEOUT_S = 20
 POLL_MS = 5
 PORT_ATTEMPTS_MAX = 3
 LOG_TAIL_CHARS = 2_000
-UNPRIVILEGED_UID = 65534
 USER = "abaxus"
-UNREACHABLE_HOME = Path("/var/lib/abaxus")
-_PR_SET_PDEATHSIG = 1
 _STATUS_LINE = 7
 
 
@@ -101,12 +90,12 @@ def running(
     Raises ConfigurationError where no binaries are found, another process uses `home`, or the
     server does not come up; the sentence says what to do.
     """
-    home = reachable_home(home)
+    home = server_user.reachable_home(home)
     binaries = find_binaries(bin_dir)
     home.mkdir(parents=True, exist_ok=True)
     with _locked(home):
-        _give_to_server(home)
-        binaries = _readable(binaries, home)
+        server_user.give(home)
+        binaries = server_user.readable(binaries, home)
         _reap(home / "data")
         password = _initialise(home, binaries, profile)
         server, process = _start(home, binaries, {**profile.settings, **(settings or {})}, password)
@@ -114,17 +103,6 @@ def running(
             yield server
         finally:
             _stop(process)
-
-
-def reachable_home(home: Path) -> Path:
-    """`home`, or a stand-in under /var/lib/abaxus when root's server user could not get to it.
-
-    PostgreSQL refuses to run as root, and the user it runs as cannot pass a folder closed to it.
-    """
-    home = home.resolve()
-    if not _is_root() or all(_anyone_may_pass(parent) for parent in home.parents):
-        return home
-    return UNREACHABLE_HOME / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
 
 
 @contextmanager
@@ -138,17 +116,10 @@ def _locked(home: Path) -> Iterator[None]:
         yield
 
 
-def _readable(bin_dir: Path, home: Path) -> Path:
-    """`bin_dir`, or a copy in `home` where the server's user cannot read the original."""
-    if not _is_root() or all(_anyone_may_pass(parent) for parent in (bin_dir, *bin_dir.parents)):
-        return bin_dir
-    return copy_of(bin_dir, home)
-
-
 def _initialise(home: Path, bin_dir: Path, profile: Profile) -> str | None:
     data, password_file = home / "data", home / "password"
     if not data.exists():
-        _write_private(password_file, secrets.token_hex(32))
+        server_user.write_private(password_file, secrets.token_hex(32))
         unfinished = home / "data-unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         _initdb(bin_dir, unfinished, password_file, profile)
@@ -173,7 +144,7 @@ def _initdb(bin_dir: Path, data: Path, password_file: Path, profile: Profile) ->
         *_locale(major_version(bin_dir)),
         *([] if profile.sync_initdb else ["--no-sync"]),
     ]
-    done = run(command, env=environment(bin_dir), **_as_server_user())
+    done = run(command, env=environment(bin_dir), **server_user.identity())
     if done.returncode != 0:
         raise _fault(f"initdb failed: {done.stderr.strip()[-LOG_TAIL_CHARS:]}")
 
@@ -224,8 +195,8 @@ def _spawn(command: Sequence[str], bin_dir: Path, log: IO[bytes]) -> "subprocess
         stdout=log,
         stderr=log,
         start_new_session=True,
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-        **_as_server_user(),
+        preexec_fn=child_processes.die_with_parent(signal.SIGINT),
+        **server_user.identity(),
     )
 
 
@@ -289,10 +260,6 @@ def _postmaster_lines(data: Path) -> list[str]:
         return []
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -301,40 +268,3 @@ def _free_port() -> int:
 
 def _fault(sentence: str) -> ConfigurationError:
     return ConfigurationError([sentence])
-
-
-def _is_root() -> bool:
-    return os.geteuid() == 0
-
-
-def _anyone_may_pass(folder: Path) -> bool:
-    while not folder.exists():
-        folder = folder.parent
-    return bool(folder.stat().st_mode & stat.S_IXOTH)
-
-
-def _as_server_user() -> dict[str, Any]:
-    if not _is_root():
-        return {}
-    try:
-        group = pwd.getpwuid(UNPRIVILEGED_UID).pw_gid
-    except KeyError:
-        raise _fault(
-            f"PostgreSQL refuses to run as root and there is no user {UNPRIVILEGED_UID} (nobody)"
-        ) from None
-    return {"user": UNPRIVILEGED_UID, "group": group, "extra_groups": [], "cwd": "/"}
-
-
-def _give_to_server(home: Path) -> None:
-    home.chmod(0o700)
-    if _is_root():
-        os.chown(home, UNPRIVILEGED_UID, -1)
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as handle:
-        handle.write(text)
-    if _is_root():
-        os.chown(path, UNPRIVILEGED_UID, -1)

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from abaxus_core.errors import ConfigurationError
-from abaxus_core.kernel import embedded_postgres
+from abaxus_core.kernel import server_user
 from abaxus_core.kernel.embedded_postgres import DURABLE, THROW_AWAY, running
 from tests.support.postgres import temporary_home
 
@@ -29,8 +29,8 @@ with running(Path(sys.argv[1]), profile=THROW_AWAY) as server:
 ORPHAN = """
 import os, sys
 from pathlib import Path
-from abaxus_core.kernel import embedded_postgres
-embedded_postgres._die_with_parent = lambda: None
+from abaxus_core.kernel import child_processes, embedded_postgres
+child_processes.die_with_parent = lambda signal_number: None
 home = Path(sys.argv[1])
 running = embedded_postgres.running(home, profile=embedded_postgres.THROW_AWAY)
 print(running.__enter__().pid, flush=True)
@@ -171,8 +171,8 @@ def test_closed_parent_folder_is_avoided_for_root(
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    monkeypatch.setattr(embedded_postgres, "_is_root", lambda: True)
-    stand_in = embedded_postgres.reachable_home(closed / "postgres")
-    assert stand_in.parent == embedded_postgres.UNREACHABLE_HOME
-    monkeypatch.setattr(embedded_postgres, "_is_root", lambda: False)
-    assert embedded_postgres.reachable_home(closed / "postgres") == closed / "postgres"
+    monkeypatch.setattr(server_user, "_is_root", lambda: True)
+    stand_in = server_user.reachable_home(closed / "postgres")
+    assert stand_in.parent == server_user.UNREACHABLE_HOME
+    monkeypatch.setattr(server_user, "_is_root", lambda: False)
+    assert server_user.reachable_home(closed / "postgres") == closed / "postgres"
