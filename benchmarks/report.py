@@ -39,12 +39,6 @@ def at_least(name: str, value: Decimal | int, goal: str) -> Figure:
     return Figure(name=name, value=measured, goal=wanted, holds=measured >= wanted)
 
 
-def at_most(name: str, value: Decimal | int, goal: str) -> Figure:
-    """Return a figure that holds up to its goal."""
-    measured, wanted = _rounded(value), Decimal(goal)
-    return Figure(name=name, value=measured, goal=wanted, holds=measured <= wanted)
-
-
 def _rounded(value: Decimal | int) -> Decimal:
     return Decimal(value).quantize(_THREE_PLACES)
 

@@ -1,10 +1,10 @@
 """Identity and fingerprints of events: event keys and ids, payload hashes, digests of sets.
 
 All are functions of what the caller sent, so that any replica gives the same answer, for ever.
+The digest of a set of events is the sum of their payload hashes, blind to order; the database sums.
 """
 
 from base64 import b32encode
-from collections.abc import Iterable
 from datetime import UTC
 from hashlib import sha256
 from uuid import UUID
@@ -62,11 +62,6 @@ def payload_hash(event: Event) -> int:
         order="sorted",
     )
     return int.from_bytes(sha256(canonical).digest()[:_HASH_BYTES], "big", signed=True)
-
-
-def digest_of(hashes: Iterable[int]) -> int:
-    """Return the digest of a set of events: the sum of their payload hashes, in any order."""
-    return sum(hashes)
 
 
 def digest_text(digest: int) -> str:

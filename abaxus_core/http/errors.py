@@ -40,7 +40,6 @@ STATUS: Mapping[type[errors.AbaxusError], int] = {
     errors.NotReady: 503,
 }
 STATUS_OF_A_BUG = 500
-CODE_OF_A_BUG = "INTERNAL"
 RETRY_WHEN_READY_S = 1
 UNREACHABLE = (
     asyncpg.PostgresConnectionError,

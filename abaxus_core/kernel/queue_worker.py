@@ -258,9 +258,9 @@ class QueueWorker:
         self._something.set()
         self._more.set()
         deadline = time.monotonic_ns() + self._settings.drain // timedelta(microseconds=1) * 1000
-        await asyncio.wait([pump], timeout=_seconds_until(deadline))
+        await asyncio.wait([pump], timeout=_until(deadline).total_seconds())
         await self._settle_in_time(self._give_back_ready())
-        await asyncio.wait(runners, timeout=_seconds_until(deadline))
+        await asyncio.wait(runners, timeout=_until(deadline).total_seconds())
         for attempt in tuple(self._running.values()):
             attempt.interrupt(WorkerStops())
         await asyncio.wait(runners, timeout=SETTLE_TIMEOUT_S)
@@ -305,8 +305,8 @@ def _by_kind(handlers: Sequence[Handler[Any]]) -> dict[str, Handler[Any]]:
     return routes
 
 
-def _seconds_until(deadline_ns: int) -> Any:
-    return max(0, deadline_ns - time.monotonic_ns()) / 1_000_000_000
+def _until(deadline_ns: int) -> timedelta:
+    return timedelta(microseconds=max(0, deadline_ns - time.monotonic_ns()) // 1000)
 
 
 async def _cancel_all(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -13,7 +13,7 @@ themselves, and turning rows into Structs, are the repositories' business.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,17 +37,11 @@ class Connection(Protocol):
 
     async def execute(self, query: str, *args: object) -> str: ...
 
-    async def executemany(self, command: str, args: Sequence[Sequence[object]]) -> None: ...
-
     async def fetch(self, query: str, *args: object) -> list[Record]: ...
 
     async def fetchrow(self, query: str, *args: object) -> Record | None: ...
 
     async def fetchval(self, query: str, *args: object) -> Any: ...
-
-    async def copy_records_to_table(
-        self, table_name: str, *, records: Any, columns: Sequence[str] | None = None
-    ) -> str: ...
 
     def transaction(self, *, isolation: str | None = None) -> AbstractAsyncContextManager[Any]: ...
 
