@@ -11,6 +11,7 @@ from abaxus_core.kernel import migrations
 from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.config import DatabaseSettings, Settings
 from abaxus_core.kernel.database import Database, Databases, PoolSettings, open_databases
+from abaxus_core.kernel.first_contact import first_contact
 from abaxus_core.kernel.ids import Ids
 from abaxus_core.services import api_keys, plugins
 from abaxus_core.services.plugins import Choice, Providers
@@ -38,16 +39,17 @@ class App:
 async def opened(environ: Mapping[str, str], *, process: str) -> AsyncIterator[App]:
     """Everything that API and worker share, on a schema that fits.
 
-    Raises ConfigurationError with every fault of settings and plugins, NotReady on a schema that
-    does not fit.
+    Raises ConfigurationError with every fault of settings and plugins, or where the database
+    cannot be used, NotReady on a schema that does not fit.
     """
     settings, live, test = plugins.read(environ, TEST_MODE_PROVIDERS)
     async with AsyncExitStack() as stack:
         databases = await stack.enter_async_context(
             open_databases(settings.database_url.reveal(), pool_settings(settings, process))
         )
-        async with databases.live.connection() as conn:
-            await migrations.check(conn)
+        with first_contact():
+            async with databases.live.connection() as conn:
+                await migrations.check(conn)
         telemetry = Telemetry()
         contexts = {}
         for database, selection in ((databases.live, live), (databases.test, test)):

@@ -28,6 +28,7 @@ from asyncpg.exceptions import (
 from asyncpg.pool import create_pool
 
 from abaxus_core.errors import ConfigurationError, InvariantBroken
+from abaxus_core.kernel.first_contact import first_contact
 from abaxus_core.kernel.notifications import Listener, Notifier
 from abaxus_core.kernel.sql import Connection as Connection
 from abaxus_core.kernel.sql import Record as Record
@@ -200,8 +201,9 @@ def schema_of(mode: str) -> str:
 
 
 async def connect(dsn: str, settings: PoolSettings, *, schema: str = "abaxus") -> Any:
-    """A connection outside the pools, for a life of its own: migrations, LISTEN, NOTIFY."""
-    return await _connect(dsn, _arguments(dsn, settings, schema))
+    """A connection outside the pools, for a life of its own. Raises as `first_contact` does."""
+    with first_contact():
+        return await _connect(dsn, _arguments(dsn, settings, schema))
 
 
 @asynccontextmanager
