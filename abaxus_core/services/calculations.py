@@ -110,7 +110,10 @@ async def preview(
     else:
         placed = await price_plans.get_version(conn, plan_id, version, now=now)
     plan = placed.version
-    lines = preview_lines(plan.charges, usage, plan.currency)
+    lines = tuple(
+        msgspec.structs.replace(line, plan_id=plan.plan_id, plan_version=plan.version)
+        for line in preview_lines(plan.charges, usage, plan.currency)
+    )
     check_amounts(lines)
     return Preview(
         plan_id=plan.plan_id,

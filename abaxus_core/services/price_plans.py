@@ -76,7 +76,7 @@ async def get_version(conn: Connection, plan_id: str, version: int, *, now: date
         raise NotFound(
             f"price plan {plan_id} has no version {version}",
             code="PLAN_VERSION_NOT_FOUND",
-            field="version",
+            field="plan_version",
         )
     return placed
 

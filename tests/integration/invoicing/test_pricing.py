@@ -64,7 +64,8 @@ async def test_the_golden_numbers(
     )
     assert preview["total_amount"] == total
     assert sum(line["amount"] for line in preview["line_items"]) == total
-    assert (preview["plan_id"], preview["plan_version"]) == ("growth", 1)
+    for priced in (preview, *preview["line_items"]):
+        assert (priced["plan_id"], priced["plan_version"]) == ("growth", 1)
 
 
 async def test_a_preview_of_a_version_and_of_nothing(books: Books) -> None:
@@ -88,7 +89,7 @@ async def test_previews_that_make_no_sense(books: Books) -> None:
     assert await books.refused(preview, plan_id="growth", plan_version=9) == (
         404,
         "PLAN_VERSION_NOT_FOUND",
-        "version",
+        "plan_version",
     )
     assert await books.refused(preview, plan_id="growth", usage={"calls": 1}) == (
         422,
