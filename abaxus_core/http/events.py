@@ -21,7 +21,7 @@ from abaxus_core.http.paging import Page, Paged, page, read_cursor
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories.events import StoredEvent
 from abaxus_core.services import ingestion, usage
-from abaxus_core.services.ingestion import BATCH_MAX, Accepted, Offer, Result
+from abaxus_core.services.ingestion import BATCH_MAX, Accepted, Offer, Result, outcome_of
 
 
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -176,7 +176,7 @@ def _event(body: NewEvent) -> Event:
 
 
 def _batch(items: Sequence[object], results: Sequence[Result]) -> BatchAccepted:
-    counts = Counter(_outcome(result) for result in results)
+    counts = Counter(map(outcome_of, results))
     return BatchAccepted(
         accepted=counts["accepted"],
         duplicates=counts["duplicate"],
@@ -188,12 +188,6 @@ def _batch(items: Sequence[object], results: Sequence[Result]) -> BatchAccepted:
             for index, result in enumerate(results)
         ],
     )
-
-
-def _outcome(result: Result) -> str:
-    if isinstance(result, AbaxusError):
-        return "rejected"
-    return "duplicate" if result.duplicate else "accepted"
 
 
 def _queued(index: int, accepted: Accepted) -> ItemResult:

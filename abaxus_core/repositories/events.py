@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from abaxus_core.domain.metrics import Metric
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
 from abaxus_core.repositories.inbox import QueuedEvent
@@ -72,6 +73,19 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
     subscription_id: str | None
     properties: str | None
     received_at: datetime
+
+
+def window_of(metric: Metric, customer_no: int, *, start: datetime, end: datetime) -> Window:
+    """Return the customer's window of a metric, aggregated as the metric says."""
+    return Window(
+        customer_no=customer_no,
+        metric_no=metric.metric_no,
+        aggregation=metric.aggregation,
+        property=metric.property,
+        percentile=metric.percentile,
+        start=start,
+        end=end,
+    )
 
 
 async def ensure_partitions(conn: Connection, months: Collection[date]) -> None:

@@ -75,6 +75,13 @@ async def get(conn: Connection, customer_id: str) -> Customer:
     return _found(await repository.get(conn, customer_id), customer_id)
 
 
+def no_such_customer(customer_id: str) -> NotFound:
+    """What to raise where a customer is named that is not there."""
+    return NotFound(
+        f"there is no customer {customer_id}", code="CUSTOMER_NOT_FOUND", field="customer_id"
+    )
+
+
 def _check(customer: Customer) -> None:
     check_metadata(customer.metadata)
     if customer.email is not None and not is_mail_address(customer.email):
@@ -91,7 +98,5 @@ def _check(customer: Customer) -> None:
 
 def _found(customer: Customer | None, customer_id: str) -> Customer:
     if customer is None:
-        raise NotFound(
-            f"there is no customer {customer_id}", code="CUSTOMER_NOT_FOUND", field="customer_id"
-        )
+        raise no_such_customer(customer_id)
     return customer

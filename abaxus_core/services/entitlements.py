@@ -15,12 +15,13 @@ from abaxus_core.domain.entitlements import Combined, Grant, LimitEntitlement, c
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.domain.periods import Period
 from abaxus_core.domain.subscriptions import current_period
-from abaxus_core.errors import InvariantBroken, NotFound
+from abaxus_core.errors import InvariantBroken
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import entitlements as repository
 from abaxus_core.repositories import metrics, rollups
 from abaxus_core.repositories.entitlements import Running
-from abaxus_core.repositories.events import Window
+from abaxus_core.repositories.events import Window, window_of
+from abaxus_core.services.customers import no_such_customer
 
 
 class _Measure(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,9 +60,7 @@ async def check(conn: Connection, customer_id: str, feature_key: str, *, now: da
 async def _granted(conn: Connection, customer_id: str, now: datetime) -> list[_Granted]:
     running = await repository.running(conn, customer_id, now)
     if running is None:
-        raise NotFound(
-            f"there is no customer {customer_id}", code="CUSTOMER_NOT_FOUND", field="customer_id"
-        )
+        raise no_such_customer(customer_id)
     return [granted for one in running for granted in _grants(one, now)]
 
 
@@ -102,15 +101,8 @@ def _window(measure: _Measure, known: Mapping[str, Metric]) -> Window:
     metric = known.get(measure.metric_key)
     if metric is None:
         raise InvariantBroken(f"a plan grants metric {measure.metric_key}, which is not there")
-    return Window(
-        customer_no=measure.customer_no,
-        metric_no=metric.metric_no,
-        aggregation=metric.aggregation,
-        property=metric.property,
-        percentile=metric.percentile,
-        start=measure.period.start,
-        end=measure.period.end,
-    )
+    period = measure.period
+    return window_of(metric, measure.customer_no, start=period.start, end=period.end)
 
 
 def _combined(

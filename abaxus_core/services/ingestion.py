@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -68,12 +68,13 @@ async def accept(context: Context, offers: Sequence[Offer]) -> Sequence[Result]:
         return await _queue(work, [_checked(offer, known, work.now) for offer in offers])
 
     results = await perform(context, SYSTEM, step)
-    for outcome, count in Counter(map(_outcome, results)).items():
+    for outcome, count in Counter(map(outcome_of, results)).items():
         context.telemetry.events_seen(context.mode, outcome, count)
     return results
 
 
-def _outcome(result: Result) -> str:
+def outcome_of(result: Result) -> Literal["accepted", "duplicate", "rejected"]:
+    """The word that answers and telemetry count a result by."""
     if isinstance(result, AbaxusError):
         return "rejected"
     return "duplicate" if result.duplicate else "accepted"

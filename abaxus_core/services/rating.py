@@ -36,7 +36,8 @@ WINDOWS_AT_ONCE_MAX = 10_000
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What to rate: usage before `cutoff` that landed at or below `watermark`.
+    """What to rate: usage before `cutoff` that landed at or below `watermark`, or below that of
+    the lines it adds to, where theirs is higher.
 
     `within`: only billing periods that overlap it; None for all that is due.
     """
@@ -109,11 +110,12 @@ async def statements(conn: Connection, customer_nos: Sequence[int], ask: Ask) ->
     book = await _read(conn, customer_nos, ask.cutoff)
     sheets = [_sheet(book, account, ask) for account in book.accounts]
     parts = [part for sheet in sheets for part in sheet.parts]
-    known = _Known(
-        usage=await _usage(conn, book.metrics, parts, ask.watermark),
-        billed=await billing.billed(conn, _periods(parts)),
-    )
-    return [_statement(book, sheet, known, ask.watermark) for sheet in sheets]
+    billed = await billing.billed(conn, _periods(parts))
+    # A rating that overtook this one counted further: to count less would give usage back.
+    watermark = max([ask.watermark, *(one.watermark for one in billed.values())])
+    usage = await _usage(conn, book.metrics, parts, watermark)
+    known = _Known(usage=usage, billed=billed)
+    return [_statement(book, sheet, known, watermark) for sheet in sheets]
 
 
 async def _read(conn: Connection, customer_nos: Sequence[int], cutoff: datetime) -> _Book:
@@ -141,7 +143,8 @@ def _metric_keys(plans: Iterable[PinnedPlan]) -> set[str]:
 
 
 def _sheet(book: _Book, account: Account, ask: Ask) -> _Sheet:
-    subscriptions = book.subscriptions.get(account.customer_no, ())
+    # Without a currency it had none; what was subscribed to since is left to the next rating.
+    subscriptions = book.subscriptions.get(account.customer_no, ()) if account.currency else ()
     lives = [(one, book.plans[_pin(one)].cadence) for one in subscriptions]
     cutoff = effective_cutoff(ask.cutoff, lives)
     parts = [_part(book, subscription, cutoff, ask.within) for subscription in subscriptions]
@@ -185,7 +188,10 @@ async def _usage(
     usage: dict[_Slot, Usage] = {}
     while batch := list(islice(slots, WINDOWS_AT_ONCE_MAX)):
         windows = [
-            _window(metrics_by_key[metric_key], no, stretch) for no, stretch, metric_key in batch
+            events.window_of(
+                metrics_by_key[metric_key], customer_no, start=stretch.start, end=stretch.end
+            )
+            for customer_no, stretch, metric_key in batch
         ]
         found = await events.aggregate(conn, windows, watermark)
         for slot, one in zip(batch, found, strict=True):
@@ -203,18 +209,6 @@ def _slots(parts: Iterable[_Part]) -> list[_Slot]:
             for charge in due.charges
             if charge.metric_key and due.usage_period.start < due.usage_period.end
         )
-    )
-
-
-def _window(metric: Metric, customer_no: int, stretch: Period) -> events.Window:
-    return events.Window(
-        customer_no=customer_no,
-        metric_no=metric.metric_no,
-        aggregation=metric.aggregation,
-        property=metric.property,
-        percentile=metric.percentile,
-        start=stretch.start,
-        end=stretch.end,
     )
 
 

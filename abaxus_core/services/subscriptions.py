@@ -14,6 +14,7 @@ from abaxus_core.repositories import customers, price_plans
 from abaxus_core.repositories import subscriptions as repository
 from abaxus_core.repositories.subscriptions import Paced
 from abaxus_core.services import audit
+from abaxus_core.services.customers import no_such_customer
 from abaxus_core.services.work import Work
 
 
@@ -37,7 +38,7 @@ async def create(work: Work, new: NewSubscription) -> Paced:
     check_life(new.start_at, new.end_at)
     customer = await customers.lock(work.conn, new.customer_id)
     if customer is None:
-        raise _no_such("customer", new.customer_id, code="CUSTOMER_NOT_FOUND", field="customer_id")
+        raise no_such_customer(new.customer_id)
     version = await _subscribable_version(work, new)
     await _fix_currency(work.conn, customer, version)
     subscription = Subscription(
@@ -83,7 +84,7 @@ async def _subscribable_version(work: Work, new: NewSubscription) -> PlanVersion
 async def _active_version(work: Work, plan_id: str, *, at: datetime) -> int:
     placed = await price_plans.get_current(work.conn, plan_id, now=at)
     if placed is None:
-        raise _no_such("price plan", plan_id, code="PLAN_NOT_FOUND", field="plan_id")
+        raise _no_such_plan(plan_id)
     if placed.active_version is None:
         plans.check_subscribable(placed.version, work.now)
         raise NotFound(
@@ -96,7 +97,7 @@ async def _active_version(work: Work, plan_id: str, *, at: datetime) -> int:
 
 async def _no_version(work: Work, plan_id: str, version: int) -> NotFound:
     if await price_plans.get_current(work.conn, plan_id, now=work.now) is None:
-        return _no_such("price plan", plan_id, code="PLAN_NOT_FOUND", field="plan_id")
+        return _no_such_plan(plan_id)
     return NotFound(
         f"price plan {plan_id} has no version {version}",
         code="PLAN_VERSION_NOT_FOUND",
@@ -140,5 +141,5 @@ async def _record(work: Work, subscription: Subscription) -> None:
     )
 
 
-def _no_such(what: str, name: str, *, code: str, field: str) -> NotFound:
-    return NotFound(f"there is no {what} {name}", code=code, field=field)
+def _no_such_plan(plan_id: str) -> NotFound:
+    return NotFound(f"there is no price plan {plan_id}", code="PLAN_NOT_FOUND", field="plan_id")

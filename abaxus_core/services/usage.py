@@ -16,8 +16,9 @@ from abaxus_core.domain.customers import Customer
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.errors import InvalidInput, NotFound
 from abaxus_core.kernel.database import Connection
-from abaxus_core.repositories import customers, events, inbox, metrics, rollups, watermarks
+from abaxus_core.repositories import events, inbox, metrics, rollups, watermarks
 from abaxus_core.repositories.events import Aggregate, StoredEvent, Window
+from abaxus_core.services import customers
 
 Span: TypeAlias = tuple[datetime, datetime]
 """A half-open stretch of time, [start, end)."""
@@ -77,7 +78,7 @@ async def summarise(
     Without `metric_key`: the metrics with events, in order of their keys. At most WINDOWS_MAX
     buckets; InvalidInput beyond.
     """
-    customer = await _customer(conn, customer_id)
+    customer = await customers.get(conn, customer_id)
     # Before the usage: what lands in between is then counted twice rather than not at all.
     waiting = await inbox.backlog(conn)
     asked = await _metrics(conn, customer, metric_key, period)
@@ -96,7 +97,7 @@ async def compute(conn: Connection, customer_id: str, metric_key: str, period: S
 
     `conn` must be in autocommit, see `watermarks.read`.
     """
-    customer = await _customer(conn, customer_id)
+    customer = await customers.get(conn, customer_id)
     metric = await _metric(conn, metric_key)
     watermark = await watermarks.read(conn)
     window = _window(customer, metric, period)
@@ -119,7 +120,7 @@ async def list_events(
     rows_max: int,
 ) -> Sequence[StoredEvent]:
     """Return the customer's landed events of a period, newest first, those below `before`."""
-    customer = await _customer(conn, customer_id)
+    customer = await customers.get(conn, customer_id)
     if metric_key is not None:
         await _metric(conn, metric_key)
     start, end = period
@@ -151,15 +152,6 @@ def month_of(now: datetime) -> Span:
     """
     first = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return first, (first + timedelta(days=31)).replace(day=1)
-
-
-async def _customer(conn: Connection, customer_id: str) -> Customer:
-    customer = await customers.get(conn, customer_id)
-    if customer is None:
-        raise NotFound(
-            f"there is no customer {customer_id}", code="CUSTOMER_NOT_FOUND", field="customer_id"
-        )
-    return customer
 
 
 async def _metric(conn: Connection, metric_key: str) -> Metric:
@@ -207,15 +199,7 @@ def _cut(start: datetime, end: datetime, granularity: Granularity) -> Iterator[S
 
 def _window(customer: Customer, metric: Metric, span: Span) -> Window:
     start, end = span
-    return Window(
-        customer_no=customer.customer_no,
-        metric_no=metric.metric_no,
-        aggregation=metric.aggregation,
-        property=metric.property,
-        percentile=metric.percentile,
-        start=start,
-        end=end,
-    )
+    return events.window_of(metric, customer.customer_no, start=start, end=end)
 
 
 def _usage(metric: Metric, found: Sequence[Aggregate], buckets: Sequence[Span]) -> MetricUsage:
