@@ -66,11 +66,15 @@ class ChargeKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Billed(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier invoices hold for one ChargeKey: sums over its lines, and how many there are."""
+    """What earlier invoices hold for one ChargeKey: sums over its lines, and how many there are.
+
+    `watermark`: the highest that one of them was rated at.
+    """
 
     amount_minor: int = 0
     exact_amount: Decimal = ZERO
     revisions: int = 0
+    watermark: int = 0
 
 
 NO_USAGE = Usage()

@@ -164,6 +164,7 @@ async def billed(
             amount_minor=int(row["amount_minor"]),
             exact_amount=row["exact_amount"],
             revisions=row["revisions"],
+            watermark=row["watermark"],
         )
         for row in rows
     }

@@ -143,8 +143,7 @@ def _metric_keys(plans: Iterable[PinnedPlan]) -> set[str]:
 
 
 def _sheet(book: _Book, account: Account, ask: Ask) -> _Sheet:
-    # Without a currency it had none; what was subscribed to since is left to the next rating.
-    subscriptions = book.subscriptions.get(account.customer_no, ()) if account.currency else ()
+    subscriptions = book.subscriptions.get(account.customer_no, ())
     lives = [(one, book.plans[_pin(one)].cadence) for one in subscriptions]
     cutoff = effective_cutoff(ask.cutoff, lives)
     parts = [_part(book, subscription, cutoff, ask.within) for subscription in subscriptions]
@@ -188,10 +187,7 @@ async def _usage(
     usage: dict[_Slot, Usage] = {}
     while batch := list(islice(slots, WINDOWS_AT_ONCE_MAX)):
         windows = [
-            events.window_of(
-                metrics_by_key[metric_key], customer_no, start=stretch.start, end=stretch.end
-            )
-            for customer_no, stretch, metric_key in batch
+            _window(metrics_by_key[metric_key], no, stretch) for no, stretch, metric_key in batch
         ]
         found = await events.aggregate(conn, windows, watermark)
         for slot, one in zip(batch, found, strict=True):
@@ -209,6 +205,18 @@ def _slots(parts: Iterable[_Part]) -> list[_Slot]:
             for charge in due.charges
             if charge.metric_key and due.usage_period.start < due.usage_period.end
         )
+    )
+
+
+def _window(metric: Metric, customer_no: int, stretch: Period) -> events.Window:
+    return events.Window(
+        customer_no=customer_no,
+        metric_no=metric.metric_no,
+        aggregation=metric.aggregation,
+        property=metric.property,
+        percentile=metric.percentile,
+        start=stretch.start,
+        end=stretch.end,
     )
 
 

@@ -67,7 +67,7 @@ GROUP BY l.subscription_id, l.period_start;
 -- why: what the periods in question were billed so far, by the index of invoice_lines_billed_once
 SELECT l.subscription_id, l.period_start, l.segment_start, l.charge_id,
     sum(l.amount_minor) AS amount_minor, sum(l.exact_amount) AS exact_amount,
-    max(l.revision) AS revisions
+    max(l.revision) AS revisions, coalesce(max(l.watermark), 0) AS watermark
 FROM unnest($1::text[], $2::timestamptz[]) AS wanted (subscription_id, period_start)
 JOIN invoice_lines AS l
     ON l.subscription_id = wanted.subscription_id AND l.period_start = wanted.period_start
