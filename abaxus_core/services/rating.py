@@ -143,7 +143,8 @@ def _metric_keys(plans: Iterable[PinnedPlan]) -> set[str]:
 
 
 def _sheet(book: _Book, account: Account, ask: Ask) -> _Sheet:
-    subscriptions = book.subscriptions.get(account.customer_no, ())
+    # Without a currency it had none; what was subscribed to since is left to the next rating.
+    subscriptions = book.subscriptions.get(account.customer_no, ()) if account.currency else ()
     lives = [(one, book.plans[_pin(one)].cadence) for one in subscriptions]
     cutoff = effective_cutoff(ask.cutoff, lives)
     parts = [_part(book, subscription, cutoff, ask.within) for subscription in subscriptions]
