@@ -7,12 +7,13 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from abaxus_core import __version__, app, dev, processes
 from abaxus_core.demo import run as demo
@@ -86,11 +87,10 @@ def create_key(*, name: str, scopes: tuple[str, ...], mode: str) -> None:
 @click.option("--mode", default="live", type=click.Choice(MODES), show_default=True)
 def list_keys(*, mode: str) -> None:
     """List the keys of a mode, newest first."""
-    table = Table("id", "name", "scopes", "prefix", "created", "revoked")
+    table = _table("id", "name", "scopes", "prefix", "created", "revoked")
     for key in _run(_newest_keys(mode)):
-        revoked = key.revoked_at.isoformat() if key.revoked_at else ""
-        scopes = " ".join(key.scopes)
-        table.add_row(key.id, key.name, scopes, key.prefix, key.created_at.isoformat(), revoked)
+        created, revoked = _minute(key.created_at), _minute(key.revoked_at)
+        table.add_row(key.id, key.name, " ".join(key.scopes), key.prefix, created, revoked)
     Console().print(table)
 
 
@@ -113,7 +113,7 @@ def revoke_key(*, key_id: str, mode: str) -> None:
 @cli.command()
 def plugins() -> None:
     """What is installed, what is enabled, and the hosts it may contact."""
-    table = Table("plugin", "version", "enabled", "kind", "provider", "contract", "hosts")
+    table = _table("plugin", "version", "enabled", "kind", "provider", "contract", "hosts")
     for one in _describe_plugins():
         table.add_row(
             one.plugin,
@@ -180,6 +180,16 @@ async def _revoke(key_id: str, mode: str) -> None:
         await perform(
             opened.contexts[mode], SYSTEM, lambda work: api_keys.revoke(work, key_id, mode=mode)
         )
+
+
+def _table(first: str, *names: str) -> Table:
+    """A table that wraps and cuts nothing off; the first column is for copying, and stays whole."""
+    columns = (Column(first, no_wrap=True), *(Column(name, overflow="fold") for name in names))
+    return Table(*columns, box=None, pad_edge=False)
+
+
+def _minute(instant: datetime | None) -> str:
+    return f"{instant:%Y-%m-%d %H:%MZ}" if instant else ""
 
 
 def _describe_plugins() -> list[plugin_manager.Description]:
