@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from abaxus_core.plugin.payments import Outcome
+from abaxus_core.plugin.payments import Outcome, Retry
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,18 +24,18 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
         return f"sbx_{self.attempt_id.hex}"
 
 
+def _declined(code: str, retry: Retry) -> Outcome:
+    return Outcome(status="declined", code=code, provider_code=code, retry=retry)
+
+
 DECLINES: Final[Mapping[str, Outcome]] = MappingProxyType(
     {
-        "pm_declined": Outcome(status="declined", code="card_declined", retry="later"),
-        "pm_insufficient_funds": Outcome(
-            status="declined", code="insufficient_funds", retry="later"
-        ),
-        "pm_expired": Outcome(status="declined", code="expired_card", retry="new_instrument"),
+        "pm_declined": _declined("card_declined", "later"),
+        "pm_insufficient_funds": _declined("insufficient_funds", "later"),
+        "pm_expired": _declined("expired_card", "new_instrument"),
     }
 )
-UNKNOWN_METHOD: Final = Outcome(
-    status="declined", code="unknown_payment_method", retry="new_instrument"
-)
+UNKNOWN_METHOD: Final = _declined("unknown_payment_method", "new_instrument")
 
 
 def succeeded(charge: Charge) -> Outcome:

@@ -91,7 +91,7 @@ async def test_a_decline_leaves_the_invoice_issued_and_another_attempt_free(
     assert declined.value.details == {
         "provider": "sandbox",
         "code": code,
-        "provider_code": None,
+        "provider_code": code,
         "retry": retry,
     }
     invoice = await invoice_of(context, invoice_id)
