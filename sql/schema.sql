@@ -637,6 +637,8 @@ CREATE INDEX customer_credits_of_customer ON abaxus_live.customer_credits USING 
 
 CREATE INDEX email_messages_of_invoice ON abaxus_live.email_messages USING btree (invoice_id, created_at DESC);
 
+CREATE INDEX email_messages_queued ON abaxus_live.email_messages USING btree (email_id) WHERE (state = 'queued'::text);
+
 CREATE INDEX events_customer_metric_time ON ONLY abaxus_live.events USING btree (customer_no, metric_no, occurred_at);
 
 CREATE INDEX events_before_2000_customer_no_metric_no_occurred_at_idx ON abaxus_live.events_before_2000 USING btree (customer_no, metric_no, occurred_at);

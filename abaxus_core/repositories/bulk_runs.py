@@ -25,6 +25,7 @@ _settle_customers = _sql.exec("settle_customers")
 _count_settled = _sql.exec("count_settled")
 _finish = _sql.exec("finish")
 _fail = _sql.exec("fail")
+_abandoned = _sql.many("abandoned")
 
 BulkRunStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
 Outcome = Literal["created", "skipped", "failed"]
@@ -150,6 +151,11 @@ async def finish(conn: Connection, run_id: str, at: datetime) -> bool:
 async def fail(conn: Connection, run_id: str, *, error: str, at: datetime) -> bool:
     """Return whether this call is the one that ends the run in failure."""
     return await _fail(conn, run_id, error, at) > 0
+
+
+async def abandoned(conn: Connection, *, rows_max: int) -> list[str]:
+    """Return runs that are not finished and have no job left that could finish them."""
+    return [row["bulk_run_id"] for row in await _abandoned(conn, rows_max)]
 
 
 def _run(row: Record) -> BulkRun:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from abaxus_core.kernel.database import Connection
+from abaxus_core.kernel.database import Connection, Record
 from abaxus_core.kernel.sql import queries
 from abaxus_core.plugin.email import EmailMessage
 
@@ -16,6 +16,7 @@ _latest_of_invoices = _sql.many("latest_of_invoices")
 _begin_delivery = _sql.maybe("begin_delivery")
 _finish = _sql.exec("finish")
 _note_error = _sql.exec("note_error")
+_abandoned = _sql.many("abandoned")
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,12 +60,13 @@ async def insert(conn: Connection, mail: Mail, message: EmailMessage) -> None:
 
 async def latest_of_invoices(conn: Connection, invoice_ids: Sequence[str]) -> dict[str, Mail]:
     """The last mail of each invoice that has one, by the invoice's id."""
-    records = await _latest_of_invoices(conn, invoice_ids)
-    mails = [
-        Mail(id=record["email_id"], **{name: record[name] for name in _COLUMNS})
-        for record in records
-    ]
+    mails = [_mail(record) for record in await _latest_of_invoices(conn, invoice_ids)]
     return {mail.invoice_id: mail for mail in mails}
+
+
+async def abandoned(conn: Connection, *, rows_max: int) -> list[Mail]:
+    """Mails that are not finished and have no job left that could deliver them."""
+    return [_mail(record) for record in await _abandoned(conn, rows_max)]
 
 
 async def begin_delivery(conn: Connection, email_id: str, provider: str) -> Delivery | None:
@@ -94,3 +96,7 @@ async def mark_failed(conn: Connection, email_id: str, error: str, at: datetime)
 
 async def note_error(conn: Connection, email_id: str, error: str) -> None:
     await _note_error(conn, email_id, error)
+
+
+def _mail(record: Record) -> Mail:
+    return Mail(id=record["email_id"], **{name: record[name] for name in _COLUMNS})

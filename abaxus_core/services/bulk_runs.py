@@ -39,6 +39,7 @@ CHUNK_SIZE = 250
 PLANNED_AT_ONCE_MAX = 20_000
 STEPS_MAX = 10_000
 FAILURES_SHOWN_MAX = 100
+ABANDONED_AT_ONCE_MAX = 100
 
 _log = structlog.get_logger("abaxus.bulk")
 
@@ -153,7 +154,7 @@ async def _enqueue_chunks(conn: Connection, run_id: str, customer_nos: Sequence[
 
 
 async def fail(context: Context, run_id: str, error: str) -> None:
-    """End a run whose planning cannot go on."""
+    """End a run that cannot go on."""
     run = await _run(context, run_id)
 
     async def step(work: Work) -> None:
@@ -161,6 +162,17 @@ async def fail(context: Context, run_id: str, error: str) -> None:
             await _record(work, run_id, "bulk_run.failed", {"error": error})
 
     await perform(context, run.actor, step)
+
+
+async def fail_abandoned(context: Context) -> None:
+    """End runs whose last job gave up, or died with its worker too often, before they were done.
+
+    What they issued stands; another run at the cutoff invoices who is left.
+    """
+    async with context.database.connection() as conn:
+        run_ids = await repository.abandoned(conn, rows_max=ABANDONED_AT_ONCE_MAX)
+    for run_id in run_ids:
+        await fail(context, run_id, "its jobs gave up before all customers were settled")
 
 
 async def invoice_chunk(context: Context, chunk: InvoiceChunk, *, last_attempt: bool) -> None:

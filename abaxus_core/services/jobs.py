@@ -44,9 +44,14 @@ class PruneRecords(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it forgets whatever has been kept long enough."""
 
 
+class FailAbandoned(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing: it ends whatever has no job left."""
+
+
 PAYMENT_RESOLVE: Final = JobKind(name="payment.resolve", payload=ResolvePayment)
 PAYMENT_SWEEP: Final = JobKind(name="payment.sweep", payload=SweepPayments, attempts_max=1)
 EMAIL_DELIVER: Final = JobKind(name="email.deliver", payload=DeliverEmail)
+ABANDONED_FAIL: Final = JobKind(name="abandoned.fail", payload=FailAbandoned, attempts_max=1)
 RECORDS_PRUNE: Final = JobKind(name="records.prune", payload=PruneRecords, attempts_max=1)
 BULK_PLAN: Final = JobKind(name="bulk.plan", payload=PlanBulkRun, priority=Priority.BULK)
 BULK_CHUNK: Final = JobKind(name="bulk.chunk", payload=InvoiceChunk, priority=Priority.BULK)

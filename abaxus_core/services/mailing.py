@@ -34,6 +34,7 @@ DELIVERY_DELAYS: Final = (
 )
 RETRY_AFTER_MAX_S: Final = 86_400
 ERROR_LENGTH_MAX: Final = 500
+ABANDONED_AT_ONCE_MAX: Final = 500
 
 _log = structlog.get_logger("abaxus.mailing")
 
@@ -85,6 +86,25 @@ async def deliver(context: Context, email_id: str) -> None:
     await perform(context, SYSTEM, record)
     if not final:
         raise Snooze(_delay_s(outcome, delivery.attempt))
+
+
+async def fail_abandoned(context: Context) -> None:
+    """Give up mails whose job gave up, or died with its worker too often, for all to see."""
+
+    async def step(work: Work) -> None:
+        for mail in await emails.abandoned(work.conn, rows_max=ABANDONED_AT_ONCE_MAX):
+            await _give_up(work, mail)
+
+    await perform(context, SYSTEM, step)
+
+
+async def _give_up(work: Work, mail: Mail) -> None:
+    last = f"; last: {mail.error}" if mail.error else ""
+    error = f"abandoned: its job gave up{last}"[:ERROR_LENGTH_MAX]
+    if await emails.mark_failed(work.conn, mail.id, error, work.now):
+        _log.error("mail.abandoned", email_id=mail.id)
+        data = {"email_id": mail.id, "attempts": mail.attempts, "code": "abandoned"}
+        await _audit(work, "invoice.send_failed", mail.invoice_id, data)
 
 
 async def _envelope(context: Context, work: Work, invoice: Invoice) -> Envelope:

@@ -6,13 +6,15 @@ from datetime import timedelta
 from typing import Any, Final
 
 from abaxus_core.kernel.queue import Discard, Handler, Job, Schedule, Snooze
-from abaxus_core.services import charging, mailing, upkeep
+from abaxus_core.services import bulk_runs, charging, mailing, upkeep
 from abaxus_core.services.jobs import (
+    ABANDONED_FAIL,
     EMAIL_DELIVER,
     PAYMENT_RESOLVE,
     PAYMENT_SWEEP,
     RECORDS_PRUNE,
     DeliverEmail,
+    FailAbandoned,
     PruneRecords,
     ResolvePayment,
     SweepPayments,
@@ -23,6 +25,9 @@ from abaxus_core.worker import bulk
 SCHEDULES: Final[Sequence[Schedule[Any]]] = (
     Schedule(
         name="payments", every=timedelta(seconds=30), kind=PAYMENT_SWEEP, payload=SweepPayments()
+    ),
+    Schedule(
+        name="abandoned", every=timedelta(minutes=1), kind=ABANDONED_FAIL, payload=FailAbandoned()
     ),
     Schedule(name="records", every=timedelta(hours=1), kind=RECORDS_PRUNE, payload=PruneRecords()),
 )
@@ -40,6 +45,10 @@ def of(context: Context) -> list[Handler[Any]]:
     async def sweep_payments(_job: Job[SweepPayments]) -> None:
         await charging.sweep(context)
 
+    async def fail_abandoned(_job: Job[FailAbandoned]) -> None:
+        await bulk_runs.fail_abandoned(context)
+        await mailing.fail_abandoned(context)
+
     async def prune_records(_job: Job[PruneRecords]) -> None:
         await upkeep.prune(context)
 
@@ -47,6 +56,7 @@ def of(context: Context) -> list[Handler[Any]]:
         Handler(kind=EMAIL_DELIVER, run=deliver_email),
         Handler(kind=PAYMENT_RESOLVE, run=resolve_payment),
         Handler(kind=PAYMENT_SWEEP, run=sweep_payments),
+        Handler(kind=ABANDONED_FAIL, run=fail_abandoned),
         Handler(kind=RECORDS_PRUNE, run=prune_records),
         *bulk.handlers(context),
     ]

@@ -71,3 +71,4 @@ CREATE TABLE email_messages (
     CONSTRAINT email_messages_state_known CHECK (state IN ('queued', 'sent', 'failed'))
 );
 CREATE INDEX email_messages_of_invoice ON email_messages (invoice_id, created_at DESC);
+CREATE INDEX email_messages_queued ON email_messages (email_id) WHERE state = 'queued';

@@ -91,7 +91,22 @@ WHERE bulk_run_id = $1
 
 -- name: fail :exec
 -- params: $1 bulk_run_id text, $2 error text, $3 finished_at timestamptz
--- why: a run whose planning cannot go on; 0 rows where it is finished already
+-- why: a run that cannot go on; 0 rows where it is finished already
 UPDATE bulk_runs
 SET status = 'failed', error = $2, finished_at = $3
 WHERE bulk_run_id = $1 AND status IN ('queued', 'running');
+
+-- name: abandoned :many
+-- params: $1 row_limit int8
+-- why: unfinished runs none of whose jobs is left: they gave up or died with their workers; in one statement, for a run ends before its last job does
+SELECT r.bulk_run_id
+FROM bulk_runs AS r
+WHERE r.status IN ('queued', 'running')
+    AND NOT EXISTS (
+        SELECT
+        FROM jobs AS j
+        WHERE j.state IN ('available', 'running')
+            AND split_part(j.unique_key, ':', 1) = r.bulk_run_id
+    )
+ORDER BY r.bulk_run_id
+LIMIT $1;

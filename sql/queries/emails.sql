@@ -40,3 +40,18 @@ WHERE email_id = $1 AND state = 'queued';
 UPDATE email_messages
 SET error = $2
 WHERE email_id = $1 AND state = 'queued';
+
+-- name: abandoned :many
+-- params: $1 row_limit int8
+-- why: mails whose job gave up or died with its worker, by email_messages_queued; in one statement, for a mail is finished before its job is
+SELECT e.email_id, e.invoice_id, e.recipient, e.provider, e.state, e.attempts,
+    e.provider_message_id, e.error, e.created_at, e.finished_at
+FROM email_messages AS e
+WHERE e.state = 'queued'
+    AND NOT EXISTS (
+        SELECT
+        FROM jobs AS j
+        WHERE j.state IN ('available', 'running') AND j.unique_key = e.email_id
+    )
+ORDER BY e.email_id
+LIMIT $1;

@@ -137,6 +137,22 @@ async def test_a_mail_is_given_up_in_the_end(live, clock):
     assert (await actions_of(context, invoice_id))[-1] == "invoice.send_failed"
 
 
+async def test_a_mail_whose_job_gave_up_is_seen_to_have_failed(live, clock):
+    context = make_context(live, clock, sender=Scripted())
+    invoice_id = await make_invoice(live, clock.now)
+    await send(context, invoice_id)
+    await mailing.fail_abandoned(context)
+    assert (await mail_of(context, invoice_id)).state == "queued"
+
+    async with live.connection() as conn:
+        await conn.execute("UPDATE jobs SET state = 'discarded', finished_at = now()")
+    await mailing.fail_abandoned(context)
+
+    mail = await mail_of(context, invoice_id)
+    assert (mail.state, mail.error) == ("failed", "abandoned: its job gave up")
+    assert "invoice.send_failed" in await actions_of(context, invoice_id)
+
+
 async def test_a_service_that_says_when_to_come_back_is_heard_within_a_day(live, clock):
     waits = [EmailOutcome(status="deferred", retry_after_s=seconds) for seconds in (900, 10**9)]
     context = make_context(live, clock, sender=Scripted(*waits))

@@ -190,3 +190,22 @@ async def test_a_run_is_on_record(books: Books) -> None:
         job["id"],
     )
     assert rows == [("bulk_run.started",), ("bulk_run.completed",)]
+
+
+async def test_a_run_whose_jobs_gave_up_fails(books: Books) -> None:
+    await make_crowd(books, 3)
+    job_id = await books.bulk()
+    await bulk_runs.plan(books.context, job_id)
+    await bulk_runs.fail_abandoned(books.context)
+    assert (await books.get(f"/v1/jobs/{job_id}"))["status"] == "running"
+
+    await fetch(
+        books.context.database,
+        "UPDATE jobs SET state = 'discarded', finished_at = now() RETURNING 1",
+    )
+    await bulk_runs.fail_abandoned(books.context)
+
+    job = await books.get(f"/v1/jobs/{job_id}")
+    assert (job["status"], job["progress"]) == ("failed", {"total": 3, "done": 0})
+    assert job["error"] == "its jobs gave up before all customers were settled"
+    assert (await books.run_bulk())["result"]["invoices_created"] == 3
