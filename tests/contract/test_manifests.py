@@ -22,7 +22,7 @@ OVERLAYS = ("dev", "production-small", "production-large")
 KUBERNETES_VERSIONS = ("1.28", "1.37")  # the oldest that we promise, and the newest we can check
 DRAIN_S = 75  # what a process may take to stop; kubelet must wait longer
 
-# Issue and docs/operations.md: component → overlay → (replicas, memory, cpu).
+# docs/operations.md: component → overlay → (replicas, memory, cpu).
 SIZES = {
     "api": {
         "dev": (1, "256Mi", "250m"),
