@@ -20,14 +20,12 @@ from abaxus_core.demo import run as demo
 from abaxus_core.errors import AbaxusError, ConfigurationError
 from abaxus_core.importer.command import events
 from abaxus_core.kernel import config, migrations, plugin_manager
-from abaxus_core.kernel.database import connect
+from abaxus_core.kernel.database import MODES, connect
 from abaxus_core.services import api_keys
 from abaxus_core.services.work import SYSTEM, perform
 
 T = TypeVar("T")
 
-SCOPES = ("admin", "write", "read", "ingest", "entitlements")
-MODES = ("live", "test")
 KEYS_LISTED_MAX = 500
 DEV_FOLDER = Path(".abaxus")
 
@@ -76,7 +74,9 @@ def keys() -> None:
 
 @keys.command("create")
 @click.option("--name", required=True)
-@click.option("--scope", "scopes", required=True, multiple=True, type=click.Choice(SCOPES))
+@click.option(
+    "--scope", "scopes", required=True, multiple=True, type=click.Choice(tuple(api_keys.COVERS))
+)
 @click.option("--mode", default="live", type=click.Choice(MODES), show_default=True)
 def create_key(*, name: str, scopes: tuple[str, ...], mode: str) -> None:
     """Make a key and print it, alone, this once."""
