@@ -66,6 +66,8 @@ class Plugins(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
+    """What was opened: providers by name, in use until `opened` is left."""
+
     payment_providers: Mapping[str, PaymentProvider]
     email_senders: Mapping[str, EmailSender]
 
@@ -158,6 +160,11 @@ async def opened(
             payment_providers=await _open_all(stack, plugins.payment_providers, http),
             email_senders=await _open_all(stack, plugins.email_senders, http),
         )
+
+
+def settings_prefix(provider: str) -> str:
+    """The prefix of a provider's variables: `STRIPE_`."""
+    return provider.upper().replace("-", "_") + "_"
 
 
 async def _open_all(
@@ -283,11 +290,6 @@ def _configure(
     return Registered(
         plugin=plugin, kind=kind, descriptor=descriptor, settings=settings, hosts=hosts
     )
-
-
-def settings_prefix(provider: str) -> str:
-    """The prefix of a provider's variables: `STRIPE_`."""
-    return provider.upper().replace("-", "_") + "_"
 
 
 def _clashes(registered: list[Registered]) -> list[str]:
