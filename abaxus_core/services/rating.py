@@ -188,7 +188,10 @@ async def _usage(
     usage: dict[_Slot, Usage] = {}
     while batch := list(islice(slots, WINDOWS_AT_ONCE_MAX)):
         windows = [
-            _window(metrics_by_key[metric_key], no, stretch) for no, stretch, metric_key in batch
+            events.window_of(
+                metrics_by_key[metric_key], customer_no, start=stretch.start, end=stretch.end
+            )
+            for customer_no, stretch, metric_key in batch
         ]
         found = await events.aggregate(conn, windows, watermark)
         for slot, one in zip(batch, found, strict=True):
@@ -206,18 +209,6 @@ def _slots(parts: Iterable[_Part]) -> list[_Slot]:
             for charge in due.charges
             if charge.metric_key and due.usage_period.start < due.usage_period.end
         )
-    )
-
-
-def _window(metric: Metric, customer_no: int, stretch: Period) -> events.Window:
-    return events.Window(
-        customer_no=customer_no,
-        metric_no=metric.metric_no,
-        aggregation=metric.aggregation,
-        property=metric.property,
-        percentile=metric.percentile,
-        start=stretch.start,
-        end=stretch.end,
     )
 
 
