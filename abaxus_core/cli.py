@@ -19,7 +19,7 @@ from abaxus_core import __version__, app, dev, processes
 from abaxus_core.demo import run as demo
 from abaxus_core.errors import AbaxusError, ConfigurationError
 from abaxus_core.importer.command import events
-from abaxus_core.kernel import config, migrations, plugin_manager
+from abaxus_core.kernel import config, log, migrations, plugin_manager
 from abaxus_core.kernel.database import MODES, connect
 from abaxus_core.services import api_keys
 from abaxus_core.services.work import SYSTEM, perform
@@ -34,6 +34,8 @@ DEV_FOLDER = Path(".abaxus")
 @click.version_option(__version__)
 def cli() -> None:
     """ABAXUS: usage events to paid, mailed invoices."""
+    # Standard output is for what was asked for; what serves configures its own log afterwards.
+    log.configure("warning", "text")
 
 
 @cli.command()
