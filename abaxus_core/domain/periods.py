@@ -4,7 +4,7 @@ This is the one place that computes boundaries. What a subscription's life cuts 
 subscriptions.py's; money is not known here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from abaxus_core.domain.instants import AHEAD_MAX, day_end, day_start, end_of
+from abaxus_core.domain.instants import AHEAD_MAX, end_of
 from abaxus_core.errors import InvalidInput
 
 Interval = Literal["day", "week", "month", "year"]
@@ -183,11 +183,6 @@ def snap(cutoff: datetime, end: datetime) -> datetime:
     True
     """
     return end if end - SNAP <= cutoff < end else cutoff
-
-
-def days_touched(days: Iterable[date], part: Period) -> bool:
-    """Return whether any of the UTC days overlaps the period."""
-    return any(day_start(day) < part.end and part.start < day_end(day) for day in days)
 
 
 def whole_days(start: datetime, end: datetime) -> int:

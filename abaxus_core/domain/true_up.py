@@ -15,7 +15,7 @@ from abaxus_core.domain.decimals import ZERO, exact
 from abaxus_core.domain.instants import day_end, day_start
 from abaxus_core.domain.invoices import Line, LineKind
 from abaxus_core.domain.money import to_minor
-from abaxus_core.domain.periods import Cadence, Period, days_touched, snap
+from abaxus_core.domain.periods import Cadence, Period, snap
 from abaxus_core.domain.pricing import Charge, FlatFee, Rated, describe, model_of, rate
 from abaxus_core.domain.subscriptions import Segment, Subscription, billing_periods, segments
 
@@ -101,7 +101,6 @@ def windows_due(
     closed = [
         Window(period=period, end=period.end, invoiced=True)
         for period in _closed_periods(subscription, cadence, late)
-        if days_touched(late, period)
     ]
     return closed + [
         Window(period=period, end=_window_end(period, cutoff, billed_to), invoiced=False)
@@ -112,10 +111,18 @@ def windows_due(
 def _closed_periods(
     subscription: Subscription, cadence: Cadence, late: Sequence[date]
 ) -> list[Period]:
-    if subscription.billed_through is None or not late:
+    """Return the invoiced periods that a late day touches, in order.
+
+    Day by day: two that lie far apart do not ask for all the periods between them.
+    """
+    if subscription.billed_through is None:
         return []
-    end = min(day_end(max(late)), subscription.billed_through)
-    return billing_periods(subscription, cadence, day_start(min(late)), end)
+    found: dict[datetime, Period] = {}
+    for day in sorted(late):
+        end = min(day_end(day), subscription.billed_through)
+        for period in billing_periods(subscription, cadence, day_start(day), end):
+            found[period.start] = period
+    return list(found.values())
 
 
 def _reach(cutoff: datetime, billed_to: Mapping[datetime, datetime]) -> datetime:

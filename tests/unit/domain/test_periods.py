@@ -10,7 +10,6 @@ from abaxus_core.domain.periods import (
     billing_period_of,
     boundary,
     cadence_of,
-    days_touched,
     period_at,
     period_number,
     periods_between,
@@ -132,11 +131,6 @@ def test_a_cutoff_beyond_24_hours_is_refused(value: date | datetime) -> None:
 )
 def test_the_last_second_snaps_to_the_end(cutoff: str, snapped: str) -> None:
     assert snap(at(cutoff), APRIL.end) == at(snapped)
-
-
-def test_a_day_touches_the_periods_that_it_overlaps() -> None:
-    assert days_touched([date(2026, 4, 30)], APRIL)
-    assert not days_touched([date(2026, 3, 31), date(2026, 5, 1)], APRIL)
 
 
 def test_a_started_day_counts_whole() -> None:

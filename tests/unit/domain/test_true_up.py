@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from abaxus_core.domain.invoices import Line, draft
-from abaxus_core.domain.periods import Period
+from abaxus_core.domain.periods import Cadence, Period
 from abaxus_core.domain.pricing import Charge, FlatFee
 from abaxus_core.domain.subscriptions import Subscription
 from abaxus_core.domain.true_up import (
@@ -168,6 +168,19 @@ def test_invoiced_periods_come_back_only_where_a_day_changed() -> None:
         Window(period=APRIL, end=APRIL.end, invoiced=True),
         Window(period=JUNE, end=at("2026-06-10"), invoiced=False),
     ]
+
+
+def test_late_days_far_apart_bring_back_their_own_periods_only() -> None:
+    old = subscription(start_at=at("1999-12-31"), billed_through=MAY.start)
+    daily = Cadence(interval="day", count=1)
+    due_now = windows_due(
+        old,
+        daily,
+        cutoff=MAY.start,
+        billed_to={},
+        changed_days={date(2026, 4, 2), date(2000, 1, 1)},
+    )
+    assert [window.period.start for window in due_now] == [at("2000-01-01"), at("2026-04-02")]
 
 
 def test_a_day_that_two_periods_share_brings_both_back() -> None:
