@@ -8,8 +8,7 @@ import msgspec
 from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.errors import UNREACHABLE
-from abaxus_core.kernel import migrations
-from abaxus_core.repositories import health as repository
+from abaxus_core.kernel import migrations, queue
 from abaxus_core.services.telemetry import CONTENT_TYPE, Telemetry
 from abaxus_core.services.work import Context
 
@@ -63,6 +62,6 @@ async def _queued(contexts: Mapping[str, Context]) -> dict[tuple[str, str, str],
     with suppress(*UNREACHABLE):
         for mode, context in contexts.items():
             async with context.database.connection() as conn:
-                for depth in await repository.queue_depth(conn):
+                for depth in await queue.depth(conn):
                     queued[mode, depth.kind, depth.state] = depth.jobs
     return queued

@@ -27,6 +27,7 @@ P = TypeVar("P", bound=msgspec.Struct)
 
 TOPIC = "jobs"
 BATCH_MAX = 1_000
+DEPTHS_MAX = 500
 UNIQUE_KEY_LENGTH_MAX = 500
 
 
@@ -84,12 +85,11 @@ class Schedule(msgspec.Struct, Generic[P], frozen=True, kw_only=True):
 
 
 class Depth(msgspec.Struct, frozen=True, kw_only=True):
-    """How many jobs of a kind are in a state, and for how long the first of them has been due."""
+    """How many jobs of a kind are in a state."""
 
     kind: str
     state: str
     jobs: int
-    oldest_due: timedelta
 
 
 class Discard(Exception):
@@ -157,15 +157,10 @@ async def cancel(conn: Connection, *, unique_key: str) -> bool:
 
 
 async def depth(conn: Connection) -> list[Depth]:
-    """The queue as it is, by kind and state."""
+    """Jobs that wait, run or were given up, by kind and state; DEPTHS_MAX of these."""
     return [
-        Depth(
-            kind=record["kind"],
-            state=record["state"],
-            jobs=record["jobs"],
-            oldest_due=record["oldest_due"],
-        )
-        for record in await _depth(conn)
+        Depth(kind=record["kind"], state=record["state"], jobs=record["jobs"])
+        for record in await _depth(conn, DEPTHS_MAX)
     ]
 
 

@@ -185,8 +185,11 @@ WHERE job_id = ANY (ARRAY(
 ));
 
 -- name: depth :many
+-- params: $1 rows_max bigint
 -- why: for the gauges; reads the whole table, so at a scrape's pace
-SELECT kind, state, count(*) AS jobs, now() - min(due_at) AS oldest_due
+SELECT kind, state, count(*) AS jobs
 FROM jobs
+WHERE state IN ('available', 'running', 'discarded')
 GROUP BY kind, state
-ORDER BY kind, state;
+ORDER BY kind, state
+LIMIT $1;
