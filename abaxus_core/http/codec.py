@@ -30,7 +30,8 @@ T = TypeVar("T")
 # Python reads an integer in quadratic time; longer ones become decimals, which are bounded later.
 INTEGER_DIGITS_MAX = 40
 
-CallerId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,128}\Z")]
+CALLER_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}\Z"
+CallerId = Annotated[str, msgspec.Meta(pattern=CALLER_ID_PATTERN)]
 """The id of a customer or a plan, chosen by the caller."""
 IdempotencyKey = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Item = Annotated[Any, msgspec.Meta(extra=ONE_BY_ONE)]
@@ -160,8 +161,17 @@ def _explained(message: str, prefix: str) -> InvalidInput:
         if named["what"] == "missing required":
             return InvalidInput("is required", field=field)
         return InvalidInput("there is no such field here", code="UNKNOWN_FIELD", field=field)
-    what = found["what"].replace("`", "")
+    what = _without_pattern(found["what"]).replace("`", "")
     return InvalidInput(what[:1].lower() + what[1:], field=path or None)
+
+
+def _without_pattern(what: str) -> str:
+    """A person reads this, so a regular expression is said in words."""
+    if " matching regex " not in what:
+        return what
+    if repr(CALLER_ID_PATTERN) in what:
+        return "must be 1 to 128 characters of A-Z a-z 0-9 _ - . :"
+    return "is not of the form that this field takes"
 
 
 def _plain(tree: Any) -> Any:

@@ -28,6 +28,10 @@ class Counted(msgspec.Struct, tag_field="kind", tag="counted", forbid_unknown_fi
     value: Decimal
 
 
+class Colour(msgspec.Struct, frozen=True, kw_only=True):
+    code: Annotated[str, msgspec.Meta(pattern="^#[0-9a-f]{6}$")]
+
+
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: codec.CallerId = "acme"
     name: str = ""
@@ -226,3 +230,15 @@ def test_equal_trees_have_one_spelling() -> None:
     one = codec.parse(b'{"a": 1.50, "b": "\\ud800"}')
     other = codec.parse(b'{ "b":"\\ud800","a":1.50}')
     assert codec.canonical(one) == codec.canonical(other)
+
+
+def test_a_pattern_is_said_in_words() -> None:
+    with pytest.raises(InvalidInput) as of_an_id:
+        read('{"id": "a b"}')
+    assert of_an_id.value.field == "id"
+    assert of_an_id.value.message == "must be 1 to 128 characters of A-Z a-z 0-9 _ - . :"
+
+    with pytest.raises(InvalidInput) as of_another:
+        codec.typed(Colour, {"code": "red"})
+    assert of_another.value.field == "code"
+    assert of_another.value.message == "is not of the form that this field takes"
