@@ -28,15 +28,20 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     subscription_id: str | None = None
 
 
-def check_event(event: Event, metric: Metric, now: datetime) -> None:
-    """Raise unless the event fits its metric: InvalidInput with the field, or METRIC_INACTIVE.
-
-    A timestamp more than 24 h after `now` is TIMESTAMP_IN_FUTURE.
-    """
+def check_active(metric: Metric) -> None:
+    """Raise METRIC_INACTIVE if the metric refuses new events."""
     if metric.status != "active":
         raise Conflict(
             f"metric {metric.key} is deactivated", code="METRIC_INACTIVE", field="metric_key"
         )
+
+
+def check_event(event: Event, metric: Metric, now: datetime) -> None:
+    """Raise InvalidInput, with the field, unless the event fits its metric.
+
+    A timestamp more than 24 h after `now` is TIMESTAMP_IN_FUTURE. Whether the metric takes new
+    events is check_active's: one that is known already is a replay all the same.
+    """
     if not 1 <= len(event.idempotency_key) <= IDEMPOTENCY_KEY_MAX:
         raise InvalidInput(
             f"must have 1 to {IDEMPOTENCY_KEY_MAX} characters", field="idempotency_key"

@@ -5,7 +5,7 @@ there. What is known already is answered as a duplicate and not written again.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
@@ -15,7 +15,7 @@ import msgspec
 
 from abaxus_core.domain.decimals import plain
 from abaxus_core.domain.digest import event_id, event_key, payload_hash
-from abaxus_core.domain.events import Event, check_event
+from abaxus_core.domain.events import Event, check_active, check_event
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.errors import AbaxusError, InvalidInput, NotFound, RateLimited
 from abaxus_core.kernel.database import Connection, wake_after_commit
@@ -65,7 +65,8 @@ async def accept(context: Context, offers: Sequence[Offer]) -> Sequence[Result]:
     async def step(work: Work) -> Sequence[Result]:
         await _refuse_when_full(work.conn, context.settings.ingest_backlog_max)
         known = await _look_up(work.conn, [offer for offer in offers if isinstance(offer, Event)])
-        return await _queue(work, [_checked(offer, known, work.now) for offer in offers])
+        checked = [_checked(offer, known, work.now) for offer in offers]
+        return await _queue(work, checked, known)
 
     results = await perform(context, SYSTEM, step)
     for outcome, count in Counter(map(outcome_of, results)).items():
@@ -143,8 +144,14 @@ def _missing(what: str, name: str, *, field: str) -> NotFound:
     return NotFound(f"there is no {what} {name}", code=f"{what.upper()}_NOT_FOUND", field=field)
 
 
-async def _queue(work: Work, checked: Sequence[QueuedEvent | AbaxusError]) -> Sequence[Result]:
-    """Write what is new as one row, and payloads that came second as conflicts."""
+async def _queue(
+    work: Work, checked: Sequence[QueuedEvent | AbaxusError], known: _Known
+) -> Sequence[Result]:
+    """Write what is new as one row, and payloads that came second as conflicts.
+
+    Only what is new asks whether its metric is active: a replay is answered as the first was.
+    """
+    inactive = _inactive(known.metrics.values())
     keys = {_key(event): None for event in checked if isinstance(event, QueuedEvent)}
     first_hashes = await events.known(work.conn, list(keys)) if keys else {}
     fresh: list[QueuedEvent] = []
@@ -155,6 +162,9 @@ async def _queue(work: Work, checked: Sequence[QueuedEvent | AbaxusError]) -> Se
             results.append(event)
             continue
         duplicate = _key(event) in first_hashes
+        if not duplicate and event.metric_no in inactive:
+            results.append(inactive[event.metric_no])
+            continue
         results.append(_accepted(event, duplicate=duplicate))
         if not duplicate:
             first_hashes[_key(event)] = event.payload_hash
@@ -163,6 +173,17 @@ async def _queue(work: Work, checked: Sequence[QueuedEvent | AbaxusError]) -> Se
             second.append(Conflict(event=event, received_at=work.now))
     await _write(work, fresh, second)
     return results
+
+
+def _inactive(named: Iterable[Metric]) -> dict[int, AbaxusError]:
+    """The refusal of each metric that takes no new events, by number."""
+    refusals: dict[int, AbaxusError] = {}
+    for metric in named:
+        try:
+            check_active(metric)
+        except AbaxusError as refusal:
+            refusals[metric.metric_no] = refusal
+    return refusals
 
 
 async def _write(work: Work, fresh: Sequence[QueuedEvent], second: Sequence[Conflict]) -> None:

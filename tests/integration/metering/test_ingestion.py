@@ -8,8 +8,9 @@ import pytest
 
 from abaxus_core.domain.digest import event_id, event_key
 from abaxus_core.errors import InvalidInput, RateLimited
+from abaxus_core.services import metrics
 from abaxus_core.services.ingestion import BACKLOG_RETRY_AFTER_S, Accepted, accept
-from abaxus_core.services.work import Context
+from abaxus_core.services.work import SYSTEM, Context, perform
 from tests.support.clock import FakeClock
 from tests.support.metering import context_of, event, fetch, land_all, offer
 
@@ -87,6 +88,17 @@ async def test_a_known_event_is_a_duplicate_and_writes_nothing(context: Context)
     assert await offer(context, respelt) == [True]
     assert await fetch(context.database, "SELECT 1 FROM event_inbox") == []
     assert await fetch(context.database, "SELECT 1 FROM event_conflicts") == []
+
+
+async def test_a_replay_is_answered_though_its_metric_was_deactivated(context: Context) -> None:
+    used = event("a", metric_key="calls")
+    (first,) = await accept(context, [used])
+    await land_all(context)
+    await perform(context, SYSTEM, lambda work: metrics.deactivate(work, "calls"))
+    (again,) = await accept(context, [used])
+    assert isinstance(first, Accepted)
+    assert again == msgspec.structs.replace(first, duplicate=True)
+    assert await offer(context, event("new", metric_key="calls")) == ["METRIC_INACTIVE"]
 
 
 async def test_a_key_twice_in_a_request_is_queued_once(context: Context) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from abaxus_core.domain.events import PROPERTIES_MAX, Event, check_event
-from abaxus_core.errors import AbaxusError
+from abaxus_core.domain.events import PROPERTIES_MAX, Event, check_active, check_event
+from abaxus_core.errors import AbaxusError, Conflict
 from tests.unit.domain.samples import at, metric
 
 NOW = at("2026-04-15T12:00")
@@ -30,7 +30,6 @@ def test_24_hours_ahead_is_still_taken() -> None:
 @pytest.mark.parametrize(
     ("event", "of", "code", "field"),
     [
-        ({}, {"status": "inactive"}, "METRIC_INACTIVE", "metric_key"),
         ({}, {"value_type": "integer"}, "VALIDATION_FAILED", "value"),
         ({"value": Decimal("NaN")}, {"value_type": "integer"}, "VALIDATION_FAILED", "value"),
         ({"value": Decimal("0.00000000001")}, {}, "VALIDATION_FAILED", "value"),
@@ -66,3 +65,10 @@ def test_what_does_not_fit_says_where(
 def test_a_whole_decimal_is_an_integer() -> None:
     event = msgspec.structs.replace(EVENT, value=Decimal("2.000"))
     check_event(event, metric(value_type="integer"), NOW)
+
+
+def test_a_deactivated_metric_takes_nothing_new() -> None:
+    check_active(metric())
+    with pytest.raises(Conflict) as refused:
+        check_active(metric(status="inactive"))
+    assert (refused.value.code, refused.value.field) == ("METRIC_INACTIVE", "metric_key")
