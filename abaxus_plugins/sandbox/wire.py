@@ -30,9 +30,9 @@ def _declined(code: str, retry: Retry) -> Outcome:
 
 DECLINES: Final[Mapping[str, Outcome]] = MappingProxyType(
     {
-        "pm_declined": _declined("card_declined", "later"),
+        "pm_declined": _declined("declined", "later"),
         "pm_insufficient_funds": _declined("insufficient_funds", "later"),
-        "pm_expired": _declined("expired_card", "new_instrument"),
+        "pm_expired": _declined("expired", "new_instrument"),
     }
 )
 UNKNOWN_METHOD: Final = _declined("unknown_payment_method", "new_instrument")

@@ -72,9 +72,9 @@ async def test_ok_pays_the_invoice(live, clock):
 @pytest.mark.parametrize(
     ("method", "code", "retry"),
     [
-        ("pm_declined", "card_declined", "later"),
+        ("pm_declined", "declined", "later"),
         ("pm_insufficient_funds", "insufficient_funds", "later"),
-        ("pm_expired", "expired_card", "new_instrument"),
+        ("pm_expired", "expired", "new_instrument"),
         ("pm_nonsense", "unknown_payment_method", "new_instrument"),
     ],
 )
