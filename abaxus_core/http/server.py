@@ -10,6 +10,8 @@ from typing import Any
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
+from abaxus_core.http.answers import Message, Receive, Send
+
 BACKLOG = 1_024
 # hypercorn closes a connection silently after this many requests; a busy client sees a cut.
 KEEP_ALIVE_REQUESTS_MAX = 1_000_000_000
@@ -33,4 +35,50 @@ async def serve(app: Any, *, host: str, port: int, stop: asyncio.Event) -> None:
     config.include_server_header = False
     config.accesslog = None
     config.errorlog = logging.getLogger("abaxus.server")
-    await hypercorn_serve(app, config, shutdown_trigger=stop.wait)
+    senders = _Senders()
+    giving_up = asyncio.create_task(senders.give_up_after(stop))
+    try:
+        await hypercorn_serve(senders.noted(app), config, shutdown_trigger=stop.wait)
+    finally:
+        giving_up.cancel()
+
+
+class _Senders:
+    """Callers who have not sent all of a request: a stop waits for them some seconds, not for ever.
+
+    From Python 3.12 on hypercorn waits for every connection before it bounds its own drain.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Task[Any]] = set()
+        self._given_up = False
+
+    def noted(self, app: Any) -> Any:
+        """The application; to one that still waits for its caller, the caller will be gone."""
+
+        async def application(scope: Any, receive: Receive, send: Send) -> None:
+            await app(scope, lambda: self._receive(receive), send)
+
+        return application
+
+    async def give_up_after(self, stop: asyncio.Event) -> None:
+        """Once `stop` is set and the grace is over, let nobody wait any more."""
+        await stop.wait()
+        await asyncio.sleep(GRACEFUL_TIMEOUT_S)
+        self._given_up = True
+        for task in tuple(self._waiting):
+            task.cancel()
+
+    async def _receive(self, receive: Receive) -> Message:
+        task = asyncio.current_task()
+        assert task is not None, "hypercorn runs an application in a task"
+        self._waiting.add(task)
+        try:
+            return await receive()
+        except asyncio.CancelledError:
+            if not self._given_up:
+                raise
+            task.uncancel()
+            return {"type": "http.disconnect"}
+        finally:
+            self._waiting.discard(task)
