@@ -3,9 +3,13 @@
 import asyncio
 from typing import Any
 
-import asyncpg
 import pytest
-from asyncpg.exceptions import ConnectionDoesNotExistError, SerializationError, UndefinedTableError
+from asyncpg.exceptions import (
+    ConnectionDoesNotExistError,
+    PostgresError,
+    SerializationError,
+    UndefinedTableError,
+)
 
 from abaxus_core.errors import ConfigurationError, InvariantBroken
 from abaxus_core.kernel.database import (
@@ -250,5 +254,5 @@ async def test_encryption_is_asked_for_where_the_dsn_does_not_say(
 ) -> None:
     bare = databases.dsn.partition("?")[0]
     async with open_databases(bare, type(SETTINGS)(ssl_mode="require")) as strict:
-        with pytest.raises((ConnectionError, asyncpg.PostgresError)):  # type: ignore[attr-defined]
+        with pytest.raises((ConnectionError, PostgresError)):
             await strict.live.transaction(lambda conn: conn.fetchval("SELECT 1"))
