@@ -7,6 +7,7 @@ Time is the database's, the only clock that all workers share.
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from operator import attrgetter
 from uuid import UUID, uuid4
 
 from abaxus_core.kernel.clock import Clock
@@ -24,6 +25,7 @@ _next_due = _sql.one("next_due")
 
 PRIORITIES = sorted(Priority)
 _MICROSECOND = timedelta(microseconds=1)
+_job_id = attrgetter("job_id")
 
 
 class Claim:
@@ -59,8 +61,7 @@ class Claims:
         async with self._database.connection() as conn:
             records = await _settle_and_claim(
                 conn,
-                [claim.job_id for claim in done],
-                [claim.lease_id for claim in done],
+                *_by_id(done),
                 PRIORITIES,
                 self._kinds,
                 claim_max,
@@ -73,9 +74,7 @@ class Claims:
     async def settle(self, done: Sequence[Claim]) -> None:
         """Complete `done`."""
         async with self._database.connection() as conn:
-            await _settle(
-                conn, [claim.job_id for claim in done], [claim.lease_id for claim in done]
-            )
+            await _settle(conn, *_by_id(done))
 
     async def give_back(
         self, claim: Claim, *, delay: timedelta, error: str | None, attempt_spent: bool
@@ -97,8 +96,7 @@ class Claims:
         async with self._database.connection() as conn:
             await _give_back(
                 conn,
-                [claim.job_id for claim in claims],
-                [claim.lease_id for claim in claims],
+                *_by_id(claims),
                 timedelta(),
                 None,
                 1,
@@ -114,13 +112,7 @@ class Claims:
         """Extend the leases; the claims that were lost, taken over by somebody."""
         expires_ns = self._expires_ns()
         async with self._database.connection() as conn:
-            records = await _renew(
-                conn,
-                [claim.job_id for claim in claims],
-                [claim.lease_id for claim in claims],
-                self._lease,
-                self._now(),
-            )
+            records = await _renew(conn, *_by_id(claims), self._lease, self._now())
         kept = {record["job_id"] for record in records}
         for claim in claims:
             if claim.job_id in kept:
@@ -141,3 +133,9 @@ class Claims:
     def _expires_ns(self) -> int:
         """Taken before the statement is sent, so that ours ends before the database's."""
         return time.monotonic_ns() + self._lease // _MICROSECOND * 1_000
+
+
+def _by_id(claims: Sequence[Claim]) -> tuple[list[int], list[UUID]]:
+    """Ids in ascending order, as the statements want them, and the lease of each."""
+    ordered = sorted(claims, key=_job_id)
+    return [claim.job_id for claim in ordered], [claim.lease_id for claim in ordered]

@@ -29,11 +29,12 @@ WHERE unique_key = $1 AND state = 'available';
 -- params: $4 kinds text[], $5 claim_max bigint, $6 lease_id uuid, $7 lease interval
 -- params: $8 clock timestamptz
 -- why: completing a batch and leasing the next is one statement and one commit; ANY(ARRAY(...))
--- keeps the LIMIT and the index whatever the statistics say; the lease fences off stale workers
+-- keeps the LIMIT and the index whatever the statistics say; the lease fences off stale workers;
+-- width_bucket finds a job's lease in the ascending ids, where a join may read the whole backlog
 WITH completed AS (
     DELETE FROM jobs
-    USING unnest($1::bigint[], $2::uuid[]) AS done (job_id, lease_id)
-    WHERE jobs.job_id = done.job_id AND jobs.lease_id = done.lease_id
+    WHERE job_id = ANY ($1::bigint[])
+      AND lease_id = ($2::uuid[])[width_bucket(job_id, $1::bigint[])]
 ),
 claimed AS (
     UPDATE jobs
@@ -41,11 +42,11 @@ claimed AS (
         attempt = attempt + 1,
         lease_id = $6,
         leased_until = greatest($8::timestamptz, now()) + $7::interval
-    WHERE job_id = ANY (ARRAY(
-        SELECT due.job_id
+    WHERE ctid = ANY (ARRAY(
+        SELECT due.place
         FROM unnest($3::smallint[]) AS level (priority)
         CROSS JOIN LATERAL (
-            SELECT candidate.job_id
+            SELECT candidate.ctid AS place
             FROM jobs AS candidate
             WHERE candidate.state = 'available'
               AND candidate.priority = level.priority
@@ -65,15 +66,15 @@ ORDER BY priority, due_at, job_id;
 
 -- name: settle :exec
 -- params: $1 done_job_ids bigint[], $2 done_lease_ids uuid[]
--- why: completes what is done when nothing more is wanted
+-- why: completes what is done when nothing more is wanted; the ids ascend
 DELETE FROM jobs
-USING unnest($1::bigint[], $2::uuid[]) AS done (job_id, lease_id)
-WHERE jobs.job_id = done.job_id AND jobs.lease_id = done.lease_id;
+WHERE job_id = ANY ($1::bigint[])
+  AND lease_id = ($2::uuid[])[width_bucket(job_id, $1::bigint[])];
 
 -- name: give_back :exec
 -- params: $1 job_ids bigint[], $2 lease_ids uuid[], $3 delay interval, $4 error text
 -- params: $5 attempts_unspent integer, $6 clock timestamptz
--- why: to run again after the delay; not if somebody has taken over the lease
+-- why: to run again after the delay; not if somebody has taken over the lease; the ids ascend
 UPDATE jobs
 SET state = 'available',
     lease_id = NULL,
@@ -81,8 +82,8 @@ SET state = 'available',
     attempt = attempt - $5::integer,
     due_at = greatest($6::timestamptz, now()) + $3::interval,
     last_error = coalesce($4, last_error)
-FROM unnest($1::bigint[], $2::uuid[]) AS held (job_id, lease_id)
-WHERE jobs.job_id = held.job_id AND jobs.lease_id = held.lease_id;
+WHERE job_id = ANY ($1::bigint[])
+  AND lease_id = ($2::uuid[])[width_bucket(job_id, $1::bigint[])];
 
 -- name: discard :exec
 -- params: $1 job_id bigint, $2 lease_id uuid, $3 error text, $4 clock timestamptz
@@ -97,12 +98,13 @@ WHERE job_id = $1 AND lease_id = $2;
 
 -- name: renew :many
 -- params: $1 job_ids bigint[], $2 lease_ids uuid[], $3 lease interval, $4 clock timestamptz
--- why: for as long as the handler runs; whatever is not answered has been taken over
+-- why: for as long as the handler runs; whatever is not answered has been taken over; the ids
+-- ascend
 UPDATE jobs
 SET leased_until = greatest($4::timestamptz, now()) + $3::interval
-FROM unnest($1::bigint[], $2::uuid[]) AS held (job_id, lease_id)
-WHERE jobs.job_id = held.job_id AND jobs.lease_id = held.lease_id
-RETURNING jobs.job_id;
+WHERE job_id = ANY ($1::bigint[])
+  AND lease_id = ($2::uuid[])[width_bucket(job_id, $1::bigint[])]
+RETURNING job_id;
 
 -- name: take_over :exec
 -- params: $1 claim_max bigint, $2 clock timestamptz
