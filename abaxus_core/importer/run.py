@@ -1,14 +1,13 @@
-"""The import of one file: batches in order, several on their way, settled in the file's order."""
+"""One import: batches in order, several on their way, settled in the source's order."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from abaxus_core.importer.ledger import Ledger, Progress
-from abaxus_core.importer.sender import BatchResult, Sender
+from abaxus_core.importer.ledger import Ledger, Order, Progress, Settled, reject_of
+from abaxus_core.importer.sender import Outcome, Sender
 from abaxus_core.importer.source import Record, Source
 
 BATCH_MAX: Final = 1_000
@@ -16,35 +15,46 @@ BATCH_BYTES_MAX: Final = 768 * 1024
 IN_FLIGHT_MAX: Final = 4
 
 
+class Meter(Protocol):
+    """Is told how an import goes."""
+
+    def moved(self, progress: Progress, position: int) -> None:
+        """After each batch; `position` is in bytes of the source as it is stored."""
+
+    def waits(self, why: str) -> None:
+        """Before each wait for the API."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """Records that are on their way, or one that is not worth sending."""
+    """A batch; those of it that are worth sending are on their way, where there are any."""
 
     batch: list[Record]
-    answer: asyncio.Task[BatchResult] | None
+    sound: list[Record]
+    answer: asyncio.Task[Outcome] | None
 
 
-async def import_file(
-    path: Path, *, url: str, key: str, report: Callable[[Progress, int], None]
-) -> Ledger:
-    """Send every record of the file, from where an earlier import was cut off.
+async def import_events(order: Order, meter: Meter) -> Ledger:
+    """Send every record, from where an earlier import was cut off.
 
-    `report` hears of the progress and of the bytes read, batch by batch. Raises InvalidInput for a
-    file that cannot be read and Stopped when the API does not take it; either may be run again.
+    Raises InvalidInput for a source that cannot be read, Stopped when the API does not take it and
+    NotKept when that cannot be noted; each may be run again.
     """
-    ledger = Ledger(path, url)
+    ledger = Ledger(order)
     pending: deque[_Sent] = deque()
-    with Source(path) as source:
-        async with Sender(url, key, connections_max=IN_FLIGHT_MAX) as sender:
+    with Source(order.path, order.reading) as source:
+        batches = _batches(source, ledger)
+        sender = Sender(order.url, order.key, connections_max=IN_FLIGHT_MAX, waits=meter.waits)
+        async with sender:
             try:
-                for batch in _batches(source, after=ledger.progress.last_number):
+                while batch := await asyncio.to_thread(next, batches, None):
                     pending.append(_start(sender, batch))
                     if len(pending) >= IN_FLIGHT_MAX:
                         await _settle(ledger, pending.popleft())
-                        report(ledger.progress, source.position)
+                        meter.moved(ledger.progress, source.position)
                 while pending:
                     await _settle(ledger, pending.popleft())
-                    report(ledger.progress, source.position)
+                    meter.moved(ledger.progress, source.position)
             finally:
                 await _cancel(pending)
     ledger.close()
@@ -52,16 +62,19 @@ async def import_file(
 
 
 def _start(sender: Sender, batch: list[Record]) -> _Sent:
-    if batch[0].fault is not None:
-        return _Sent(batch, None)
-    return _Sent(batch, asyncio.create_task(sender.send(batch)))
+    sound = [record for record in batch if record.fault is None]
+    return _Sent(batch, sound, asyncio.create_task(sender.send(sound)) if sound else None)
 
 
 async def _settle(ledger: Ledger, sent: _Sent) -> None:
-    if sent.answer is None:
-        ledger.settle_unsent(sent.batch[0], sent.batch[0].fault or "")
-    else:
-        ledger.settle(sent.batch, await sent.answer)
+    outcome = Outcome() if sent.answer is None else await sent.answer
+    rejects = [reject_of(sent.sound[one.index], one.fault) for one in outcome.rejected]
+    rejects += [reject_of(record, record.fault) for record in sent.batch if record.fault]
+    rejects.sort(key=lambda reject: reject.record)
+    settled = Settled(
+        accepted=outcome.accepted, duplicates=outcome.duplicates, rejects=tuple(rejects)
+    )
+    ledger.settle(sent.batch, settled)
 
 
 async def _cancel(pending: deque[_Sent]) -> None:
@@ -71,21 +84,17 @@ async def _cancel(pending: deque[_Sent]) -> None:
     await asyncio.gather(*answers, return_exceptions=True)
 
 
-def _batches(source: Source, *, after: int) -> Iterator[list[Record]]:
-    """At most BATCH_MAX records and BATCH_BYTES_MAX bytes each; a faulty record is one alone."""
+def _batches(source: Source, ledger: Ledger) -> Iterator[list[Record]]:
+    """At most BATCH_MAX records each, and BATCH_BYTES_MAX bytes where that is more than one."""
+    records = source.records()
+    ledger.pass_settled(records)
     batch: list[Record] = []
     size = 0
-    for record in source.records():
-        if record.number <= after:
-            continue
-        full = len(batch) == BATCH_MAX or size + len(record.event) > BATCH_BYTES_MAX
-        if batch and (full or record.fault is not None):
-            yield batch
-            batch, size = [], 0
-        if record.fault is not None:
-            yield [record]
-            continue
-        batch.append(record)
+    for record in records:
         size += len(record.event)
+        if batch and (len(batch) == BATCH_MAX or size > BATCH_BYTES_MAX):
+            yield batch
+            batch, size = [], len(record.event)
+        batch.append(record)
     if batch:
         yield batch

@@ -4,7 +4,7 @@ A batch may be sent any number of times: its events are known by their keys.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final, Literal, Self
 
@@ -12,12 +12,12 @@ import httpx
 import msgspec
 
 from abaxus_core.errors import AbaxusError
-from abaxus_core.importer.source import Record
+from abaxus_core.importer.source import Fault, Record
 
 PATH: Final = "/v1/events/batch"
-PATIENCE_MS: Final = 300_000
+PATIENCE_MS: Final = 900_000
 RETRY_DELAY_MIN_MS: Final = 100
-RETRY_DELAY_MAX_MS: Final = 30_000
+RETRY_DELAY_MAX_MS: Final = 60_000
 REQUEST_TIMEOUT_S: Final = 60
 
 _AGAIN: Final = frozenset(
@@ -29,40 +29,61 @@ _AGAIN: Final = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
+_SPOILT: Final = frozenset({"BODY_TOO_LARGE", "MALFORMED_JSON", "VALIDATION_FAILED"})
+"""What the API says of a whole request that a single record may be the cause of."""
 
 
 class Stopped(AbaxusError):
-    """The API does not take the file; what it has taken so far stays."""
+    """The API does not take the events; what it has taken so far stays."""
 
     default_code = "IMPORT_STOPPED"
 
 
-class ItemError(msgspec.Struct, frozen=True, kw_only=True):
-    code: str
-    message: str
-    field: str | None = None
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """The record at `index` of what was sent."""
 
-
-class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
     index: int
-    status: Literal["queued", "rejected"]
-    duplicate: bool
-    error: ItemError | None
+    fault: Fault
 
 
-class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What of the API's answer an import looks at."""
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of records sent together; each is in exactly one of the three."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: tuple[Rejected, ...] = ()
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the API's answer an import looks at; `results` only where some were rejected."""
 
     accepted: int
     duplicates: int
     rejected: int
-    results: list[ItemResult]
+    results: msgspec.Raw
+
+
+class _Result(msgspec.Struct, frozen=True, kw_only=True):
+    index: int
+    status: Literal["queued", "rejected"]
+    error: Fault | None
+
+
+class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    error: Fault
+
+
+_answers = msgspec.json.Decoder(_Answer)
+_results = msgspec.json.Decoder(list[_Result])
+_refusals = msgspec.json.Decoder(_Refusal)
 
 
 class Sender:
-    """Bound to one API and key; an async context manager."""
+    """Bound to one API and key; an async context manager. `waits` hears why nothing moves."""
 
-    def __init__(self, url: str, key: str, *, connections_max: int) -> None:
+    def __init__(
+        self, url: str, key: str, *, connections_max: int, waits: Callable[[str], None]
+    ) -> None:
         self._http = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
@@ -70,6 +91,8 @@ class Sender:
             limits=httpx.Limits(max_connections=connections_max),
             trust_env=False,
         )
+        self._waits = waits
+        self._taken = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,23 +100,30 @@ class Sender:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def send(self, batch: Sequence[Record]) -> BatchResult:
-        """Return the API's answer. Raises Stopped when it refuses the batch or stays away."""
+    async def send(self, batch: Sequence[Record]) -> Outcome:
+        """Return what the API made of each record.
+
+        Waits while the API asks for it or is away, PATIENCE_MS from when it last took any batch.
+        Raises Stopped after that, and when it refuses what waiting does not change.
+        """
         body = b'{"events":[' + b",".join(record.event for record in batch) + b"]}"
-        waited_ms = attempt = 0
+        attempt = waited_ms = 0
+        taken = self._taken
         while waited_ms < PATIENCE_MS:
             answer = await self._try(body)
             if isinstance(answer, httpx.Response):
                 if answer.status_code == HTTPStatus.MULTI_STATUS:
-                    return msgspec.json.decode(answer.content, type=BatchResult)
-                if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(batch) > 1:
-                    return await self._send_halves(batch)
+                    self._taken += 1
+                    return _outcome(answer, len(batch))
+                if _is_spoilt(answer):
+                    return await self._send_apart(batch, answer)
                 if answer.status_code not in _AGAIN:
                     raise Stopped(_described(answer))
+            if self._taken != taken:
+                attempt = waited_ms = 0
+                taken = self._taken
             attempt += 1
-            delay_ms = _delay_ms(attempt, answer)
-            waited_ms += delay_ms
-            await asyncio.sleep(delay_ms / 1000)
+            waited_ms += await self._wait(attempt, answer)
         raise Stopped(f"the API did not take a batch in {attempt} attempts: {_described(answer)}")
 
     async def _try(self, body: bytes) -> httpx.Response | httpx.TransportError:
@@ -102,32 +132,70 @@ class Sender:
         except httpx.TransportError as error:
             return error
 
-    async def _send_halves(self, batch: Sequence[Record]) -> BatchResult:
+    async def _wait(self, attempt: int, answer: httpx.Response | httpx.TransportError) -> int:
+        """Return how many milliseconds went by since the attempt began, as far as is known."""
+        self._waits(_described(answer))
+        delay_ms = _delay_ms(attempt, answer)
+        await asyncio.sleep(delay_ms / 1000)
+        timed_out = isinstance(answer, httpx.TimeoutException)
+        return delay_ms + (REQUEST_TIMEOUT_S * 1000 if timed_out else 0)
+
+    async def _send_apart(self, batch: Sequence[Record], answer: httpx.Response) -> Outcome:
+        """Halve what the API refuses as a whole, down to the records that are the cause."""
+        if len(batch) == 1:
+            fault = _refusal(answer) or Fault(code="BODY_TOO_LARGE", message=_described(answer))
+            return Outcome(rejected=(Rejected(index=0, fault=fault),))
         middle = len(batch) // 2
         first = await self.send(batch[:middle])
         second = await self.send(batch[middle:])
-        moved = [msgspec.structs.replace(one, index=one.index + middle) for one in second.results]
-        return BatchResult(
+        moved = (msgspec.structs.replace(one, index=one.index + middle) for one in second.rejected)
+        return Outcome(
             accepted=first.accepted + second.accepted,
             duplicates=first.duplicates + second.duplicates,
-            rejected=first.rejected + second.rejected,
-            results=[*first.results, *moved],
+            rejected=(*first.rejected, *moved),
         )
 
 
+def _outcome(answer: httpx.Response, count: int) -> Outcome:
+    """Raises Stopped unless the answer accounts for each of the `count` events."""
+    told = _answers.decode(answer.content)
+    results = _results.decode(told.results) if told.rejected else []
+    rejected = tuple(
+        Rejected(index=one.index, fault=one.error) for one in results if one.error is not None
+    )
+    if told.accepted + told.duplicates + len(rejected) != count:
+        raise Stopped(f"the API does not account for each of {count} events")
+    return Outcome(accepted=told.accepted, duplicates=told.duplicates, rejected=rejected)
+
+
+def _is_spoilt(answer: httpx.Response) -> bool:
+    """Whether a part of the batch may be taken where the whole is not."""
+    if answer.status_code in _AGAIN:
+        return False
+    told = _refusal(answer)
+    too_large = answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return too_large or (told is not None and told.code in _SPOILT)
+
+
 def _delay_ms(attempt: int, answer: httpx.Response | httpx.TransportError) -> int:
-    """What the API asks for, else doubling from RETRY_DELAY_MIN_MS; never over the maximum."""
+    """What the API asks for, else doubling from RETRY_DELAY_MIN_MS; within both bounds."""
     asked = answer.headers.get("retry-after", "") if isinstance(answer, httpx.Response) else ""
-    wanted = int(asked) * 1000 if asked.isdigit() else RETRY_DELAY_MIN_MS << attempt
-    return min(wanted, RETRY_DELAY_MAX_MS)
+    wanted = int(asked) * 1000 if asked.isdecimal() else RETRY_DELAY_MIN_MS << attempt
+    return min(max(wanted, RETRY_DELAY_MIN_MS), RETRY_DELAY_MAX_MS)
 
 
 def _described(answer: httpx.Response | httpx.TransportError) -> str:
     if isinstance(answer, httpx.TransportError):
         return f"{type(answer).__name__}: {answer}"
-    try:
-        error = msgspec.json.decode(answer.content, type=dict[str, msgspec.Raw])["error"]
-        told = msgspec.json.decode(error, type=ItemError)
-    except (msgspec.MsgspecError, KeyError):
+    told = _refusal(answer)
+    if told is None:
         return f"the API answered {answer.status_code}"
     return f"the API answered {answer.status_code} {told.code}: {told.message}"
+
+
+def _refusal(answer: httpx.Response) -> Fault | None:
+    """The API's error; None when it was not the API that answered."""
+    try:
+        return _refusals.decode(answer.content).error
+    except msgspec.MsgspecError:
+        return None
