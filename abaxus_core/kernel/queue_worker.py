@@ -29,7 +29,7 @@ from abaxus_core.kernel.queue_outcome import settle_fault
 from abaxus_core.kernel.queue_upkeep import keep_up
 
 BUFFER_MS = 100
-YIELD_EVERY = 50
+YIELD_EVERY = 8
 IDLE_MIN_MS = 20
 DATABASE_RETRY_DELAY_MS = 500
 SETTLE_TIMEOUT_S = 1
@@ -79,6 +79,8 @@ class QueueWorker:
         self._pace = _Pace()
         self._something = asyncio.Event()
         self._more = asyncio.Event()
+        self._low = asyncio.Event()
+        self._low_water = 0
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -114,13 +116,16 @@ class QueueWorker:
     async def _pump(self) -> None:
         while not self._stopping:
             self._something.clear()
-            full = await self._exchange()
-            if not (full and self._room()):
-                await self._rest(full)
+            if await self._exchange():
+                await self._until_low()
+            else:
+                await self._rest()
 
     async def _exchange(self) -> bool:
         """Hand in what is done, fetch what there is room for; True if there may be more."""
         room = self._room()
+        if not (room or self._done):
+            return False
         done, self._done = self._done, []
         self._pace.measure()
         try:
@@ -131,13 +136,23 @@ class QueueWorker:
             await asyncio.sleep(DATABASE_RETRY_DELAY_MS / 1000)
             return False
         self._ready.extend(claimed)
+        self._low_water = len(self._ready) // 2
         self._more.set()
         return len(claimed) == room > 0
 
-    async def _rest(self, full: bool) -> None:
+    async def _until_low(self) -> None:
+        """Wait until half of what was fetched has begun, so that the next half comes while this one
+        runs; at most BUFFER_MS, because what is done is settled only then."""
+        self._low.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BUFFER_MS / 1000):
+                while len(self._ready) > self._low_water and not self._stopping:
+                    await self._low.wait()
+
+    async def _rest(self) -> None:
         """Wait until a job ends, one is enqueued, one falls due, or `poll` has passed."""
         wait = self._settings.poll
-        if not full and self._room() and not self._something.is_set():
+        if self._room() and not self._something.is_set():
             wait = min(wait, await self._until_due())
         wait = max(wait, timedelta(milliseconds=IDLE_MIN_MS))
         with suppress(TimeoutError):
@@ -164,6 +179,8 @@ class QueueWorker:
                 await self._more.wait()
             else:
                 await self._attempt(self._ready.popleft())
+                if len(self._ready) <= self._low_water:
+                    self._low.set()
                 if self._pace.finished % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
 
@@ -257,6 +274,7 @@ class QueueWorker:
         self._stopping = True
         self._something.set()
         self._more.set()
+        self._low.set()
         deadline = time.monotonic_ns() + self._settings.drain // timedelta(microseconds=1) * 1000
         await asyncio.wait([pump], timeout=_until(deadline).total_seconds())
         await self._settle_in_time(self._give_back_ready())
