@@ -58,16 +58,7 @@ AS_NAMED: Final = Mapping()
 def parse_mapping(
     *, columns: Sequence[str], constants: Sequence[str], properties: Sequence[str]
 ) -> Mapping:
-    """The flags as given. Raises InvalidInput, naming the flag that is wrong.
-
-    >>> mapping = parse_mapping(
-    ...     columns=["customer_id=account"], constants=["value=1"], properties=["region"]
-    ... )
-    >>> {name: origin.column for name, origin in mapping.columns.items()}
-    {'customer_id': 'account', 'properties.region': 'region'}
-    >>> mapping.constants
-    {'value': '1'}
-    """
+    """The flags as given. Raises InvalidInput, naming the flag that is wrong."""
     picked: dict[str, Origin] = {}
     fixed: dict[str, str] = {}
     for said in columns:
