@@ -211,7 +211,8 @@ CREATE TABLE abaxus_live.email_messages (
 CREATE TABLE abaxus_live.event_conflicts (
     conflict_no bigint NOT NULL,
     customer_no integer NOT NULL,
-    event_key uuid NOT NULL,
+    key_high integer NOT NULL,
+    key_low bigint NOT NULL,
     payload_hash bigint NOT NULL,
     event jsonb NOT NULL,
     received_at timestamp with time zone NOT NULL
@@ -237,9 +238,11 @@ ALTER TABLE abaxus_live.event_inbox ALTER COLUMN inbox_id ADD GENERATED ALWAYS A
 
 CREATE TABLE abaxus_live.event_keys (
     customer_no integer NOT NULL,
-    event_key uuid NOT NULL,
+    key_high integer NOT NULL,
+    key_low bigint NOT NULL,
     payload_hash bigint NOT NULL
-);
+)
+WITH (autovacuum_vacuum_insert_scale_factor='0.05');
 
 CREATE TABLE abaxus_live.event_quarantine (
     inbox_id bigint NOT NULL,
@@ -256,7 +259,6 @@ CREATE TABLE abaxus_live.events (
     occurred_at timestamp with time zone NOT NULL,
     landing_no bigint NOT NULL,
     arrival_no bigint NOT NULL,
-    event_key uuid NOT NULL,
     payload_hash bigint NOT NULL,
     value numeric(38,10) NOT NULL,
     received_at timestamp with time zone NOT NULL,
@@ -272,7 +274,6 @@ CREATE TABLE abaxus_live.events_before_2000 (
     occurred_at timestamp with time zone NOT NULL,
     landing_no bigint NOT NULL,
     arrival_no bigint NOT NULL,
-    event_key uuid NOT NULL,
     payload_hash bigint NOT NULL,
     value numeric(38,10) NOT NULL,
     received_at timestamp with time zone NOT NULL,
@@ -491,6 +492,7 @@ CREATE TABLE abaxus_live.subscriptions (
     end_at timestamp with time zone,
     billed_through timestamp with time zone,
     rated_watermark bigint DEFAULT 0 NOT NULL,
+    rated_on date,
     created_at timestamp with time zone NOT NULL,
     CONSTRAINT subscriptions_end_after_start CHECK (((end_at IS NULL) OR (end_at > start_at)))
 );
@@ -504,12 +506,11 @@ CREATE TABLE abaxus_live.usage_daily (
     value_sum numeric NOT NULL,
     value_max numeric NOT NULL,
     value_min numeric NOT NULL,
-    last_value numeric NOT NULL,
-    last_occurred_at timestamp with time zone NOT NULL,
-    last_arrival_no bigint NOT NULL,
-    landing_no bigint NOT NULL
+    last_event numeric[],
+    landing_no bigint NOT NULL,
+    late_landing_no bigint
 )
-WITH (fillfactor='70');
+WITH (fillfactor='60');
 
 ALTER TABLE ONLY abaxus_live.events ATTACH PARTITION abaxus_live.events_before_2000 FOR VALUES FROM (MINVALUE) TO ('2000-01-01 00:00:00+00');
 
@@ -553,7 +554,7 @@ ALTER TABLE ONLY abaxus_live.email_messages
     ADD CONSTRAINT email_messages_pkey PRIMARY KEY (email_id);
 
 ALTER TABLE ONLY abaxus_live.event_conflicts
-    ADD CONSTRAINT event_conflicts_once UNIQUE (customer_no, event_key, payload_hash);
+    ADD CONSTRAINT event_conflicts_once UNIQUE (customer_no, key_high, key_low, payload_hash);
 
 ALTER TABLE ONLY abaxus_live.event_conflicts
     ADD CONSTRAINT event_conflicts_pkey PRIMARY KEY (conflict_no);
@@ -562,7 +563,7 @@ ALTER TABLE ONLY abaxus_live.event_inbox
     ADD CONSTRAINT event_inbox_pkey PRIMARY KEY (inbox_id);
 
 ALTER TABLE ONLY abaxus_live.event_keys
-    ADD CONSTRAINT event_keys_once PRIMARY KEY (customer_no, event_key);
+    ADD CONSTRAINT event_keys_once PRIMARY KEY (customer_no, key_high, key_low);
 
 ALTER TABLE ONLY abaxus_live.event_quarantine
     ADD CONSTRAINT event_quarantine_pkey PRIMARY KEY (inbox_id);
@@ -667,7 +668,7 @@ CREATE INDEX price_plans_newest ON abaxus_live.price_plans USING btree (created_
 
 CREATE INDEX subscriptions_of_customer ON abaxus_live.subscriptions USING btree (customer_no, subscription_id);
 
-CREATE INDEX usage_daily_changes ON abaxus_live.usage_daily USING btree (customer_no, landing_no);
+CREATE INDEX usage_daily_changes ON abaxus_live.usage_daily USING btree (customer_no, late_landing_no) WHERE (late_landing_no IS NOT NULL);
 
 ALTER INDEX abaxus_live.events_customer_metric_time ATTACH PARTITION abaxus_live.events_before_2000_customer_no_metric_no_occurred_at_idx;
 

@@ -66,6 +66,8 @@ def divide(number: Decimal, divisor: Decimal) -> Decimal:
 
 def check_decimal(number: Decimal, field: str | None = None) -> Decimal:
     """Return `number` if numeric(38, 10) holds it exactly; InvalidInput otherwise."""
+    if _is_short(str(number)):
+        return number
     if not number.is_finite():
         raise InvalidInput("must be a finite number", field=field)
     if not -_LIMIT < number < _LIMIT:
@@ -75,6 +77,11 @@ def check_decimal(number: Decimal, field: str | None = None) -> Decimal:
     if number.quantize(_STEP, context=_ROUNDING) != number:
         raise InvalidInput(f"must have at most {DECIMALS_MAX} decimals", field=field)
     return number
+
+
+def _is_short(text: str) -> bool:
+    """Whether it is so short and plain that it fits: the ordinary case, at a tenth of the price."""
+    return len(text) <= DECIMALS_MAX + len("0.") and text[-1].isdigit() and "E" not in text
 
 
 def check_not_negative(number: Decimal, field: str | None = None) -> Decimal:
@@ -100,7 +107,9 @@ def plain(number: Decimal) -> str:
     >>> plain(Decimal("1E+3")), plain(Decimal("0.00010")), plain(Decimal("-0.0"))
     ('1000', '0.0001', '0')
     """
-    text = f"{number:f}"
+    text = str(number)
+    if "E" in text:
+        text = f"{number:f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

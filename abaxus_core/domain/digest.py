@@ -4,64 +4,54 @@ All are functions of what the caller sent, so that any replica gives the same an
 The digest of a set of events is the sum of their payload hashes, blind to order; the database sums.
 """
 
-from base64 import b32encode
-from datetime import UTC
 from hashlib import sha256
-from uuid import UUID
+from typing import Final
 
-import msgspec
-
-from abaxus_core.domain.decimals import plain
-from abaxus_core.domain.events import Event
-
-_KEY_BYTES = 16
-_HASH_BYTES = 8
-_DIGEST_MODULUS = 2**64
-
-_RFC4648 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-_TO_CROCKFORD = str.maketrans(_RFC4648, _CROCKFORD)
+KEY_BYTES: Final = 12
+_HASH_BYTES: Final = 8
+_DIGEST_MODULUS: Final = 2**64
+_ID_DIGITS: Final = 25
 
 
-def event_key(customer_id: str, idempotency_key: str) -> UUID:
-    """Return what an event is unique by: 16 bytes of SHA-256 over customer and key.
+def event_digest(customer_id: str, idempotency_key: str) -> bytes:
+    """Return the SHA-256 that an event's key and id are cut from.
 
     A customer id holds no NUL, so the two cannot run into each other.
     """
-    digest = sha256(f"{customer_id}\0{idempotency_key}".encode()).digest()
-    return UUID(bytes=digest[:_KEY_BYTES])
+    return sha256(f"{customer_id}\0{idempotency_key}".encode()).digest()
 
 
-def event_id(key: UUID) -> str:
-    """Return the id that callers see: `evt_` and the key in ULID form, lower case.
+def event_key(digest: bytes) -> bytes:
+    """Return what an event is unique by within its customer: 96 bits of its digest."""
+    return digest[:KEY_BYTES]
 
-    >>> event_id(UUID(int=1))
-    'evt_00000000000000000000000001'
+
+def event_id(digest: bytes) -> str:
+    """Return the id that callers see: `evt_` and 100 bits of the digest in the form of a ULID.
+
+    Hexadecimal digits are among those of a ULID, whose first one must be below 8.
+
+    >>> event_id(bytes(32))
+    'evt_00000000000000000000000000'
     """
-    # A ULID's 26 characters hold 130 bits: two zero bits lead. Base 32 wants whole 40-bit groups.
-    padded = b32encode(key.int.to_bytes(20, "big")).decode("ascii")
-    return "evt_" + padded[-26:].translate(_TO_CROCKFORD)
+    return "evt_0" + digest.hex()[:_ID_DIGITS]
 
 
-def payload_hash(event: Event) -> int:
+def payload_hash(
+    key: bytes,
+    metric_no: int,
+    occurred_us: int,
+    value: str,
+    subscription_id: str | None,
+    properties: str | None,
+) -> int:
     """Return a signed 64-bit fingerprint of everything the caller sent, however it was spelt.
 
-    1.0 and 1 are the same value, 12:00Z and 14:00+02:00 the same instant, and the order of
-    properties does not count.
+    `value` is in plain notation and `properties` JSON with its names in order: 1.0 and 1 are the
+    same value, 12:00Z and 14:00+02:00 the same instant. No text holds a NUL.
     """
-    canonical = msgspec.json.encode(
-        [
-            event.customer_id,
-            event.idempotency_key,
-            event.metric_key,
-            plain(event.value),
-            event.timestamp.astimezone(UTC),
-            event.properties or {},
-            event.subscription_id,
-        ],
-        order="sorted",
-    )
-    return int.from_bytes(sha256(canonical).digest()[:_HASH_BYTES], "big", signed=True)
+    payload = f"{metric_no}\0{occurred_us}\0{value}\0{subscription_id or ''}\0{properties or ''}"
+    return int.from_bytes(sha256(key + payload.encode()).digest()[:_HASH_BYTES], "big", signed=True)
 
 
 def digest_text(digest: int) -> str:

@@ -28,6 +28,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     subscription_id: str | None = None
 
 
+_json = msgspec.json.Encoder(decimal_format="number", order="sorted")
+
+
+def properties_text(properties: Mapping[str, object]) -> str:
+    """Return properties as JSON in one spelling: names in order, numbers as they are."""
+    return _json.encode(properties).decode()
+
+
 def check_active(metric: Metric) -> None:
     """Raise METRIC_INACTIVE if the metric refuses new events."""
     if metric.status != "active":
@@ -60,7 +68,7 @@ def _check_properties(properties: Mapping[str, object] | None, metric: Metric) -
     given = properties or {}
     if len(given) > PROPERTIES_MAX:
         raise InvalidInput(f"must have at most {PROPERTIES_MAX} keys", field="properties")
-    if given and len(msgspec.json.encode(given)) > PROPERTIES_BYTES_MAX:
+    if given and len(properties_text(given).encode()) > PROPERTIES_BYTES_MAX:
         raise InvalidInput(f"must take at most {PROPERTIES_BYTES_MAX} bytes", field="properties")
     if metric.property is not None and given.get(metric.property) is None:
         raise InvalidInput(

@@ -5,11 +5,28 @@ from datetime import UTC, date, datetime, time, timedelta
 from abaxus_core.errors import InvalidInput
 
 ONE_DAY = timedelta(days=1)
+DAY_US = 86_400_000_000
 AHEAD_MAX = timedelta(hours=24)
 
 # Between these, period arithmetic of the longest billing period (366 years) cannot overflow.
 INSTANT_MIN = datetime(1900, 1, 1, tzinfo=UTC)
 INSTANT_MAX = datetime(9000, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def microseconds(instant: datetime) -> int:
+    """Return whole microseconds since 2000-01-01 UTC, PostgreSQL's epoch, exactly.
+
+    >>> microseconds(datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC))
+    1000000
+    """
+    since = instant - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def instant_of(microseconds: int) -> datetime:
+    """Return the instant that many microseconds after 2000-01-01 UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def check_instant(instant: datetime, field: str | None = None) -> datetime:

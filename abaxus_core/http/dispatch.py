@@ -127,7 +127,9 @@ async def _handle(incoming: Incoming, seen: Seen, context: Context, raw: bytes |
 
 
 def _read_body(endpoint: Endpoint, raw: bytes) -> tuple[Any, dict[str, Any] | None]:
-    """The typed body, and the tree it was made from."""
+    """The typed body, and the tree it was made from where there was need of one."""
+    if endpoint.quick is not None and (body := endpoint.quick(raw)) is not None:
+        return body, None
     wire_type = endpoint.body or KeyOnly
     if not raw and needs_body(wire_type):
         raise MalformedBody("a JSON body is needed, and there is none")

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import msgspec
 
-from abaxus_core.domain.digest import event_id
+from abaxus_core.domain.digest import event_digest, event_id
 from abaxus_core.domain.events import Event
 from abaxus_core.domain.instants import INSTANT_MAX, INSTANT_MIN, parse_day_or_instant, start_of
 from abaxus_core.errors import AbaxusError, InvalidInput
@@ -18,9 +17,10 @@ from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.codec import CallerId, IdempotencyKey, Item
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.paging import Page, Paged, page, read_cursor
+from abaxus_core.http.quick_events import read_batch, read_event
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories.events import StoredEvent
-from abaxus_core.services import ingestion, usage
+from abaxus_core.services import usage
 from abaxus_core.services.ingestion import BATCH_MAX, Accepted, Offer, Result, outcome_of
 
 
@@ -106,9 +106,11 @@ class EventPage(Page[EventListed], frozen=True, kw_only=True):
     """A page of events; its own type, so that properties go out as they are stored."""
 
 
-async def send(call: Call[NewEvent, None]) -> Answer:
+async def send(call: Call[NewEvent | Event, None]) -> Answer:
     """Accept one event; durable when answered."""
-    (result,) = await ingestion.accept(call.context, [_event(call.body)])
+    body = call.body
+    event = body if isinstance(body, Event) else _event(body)
+    result = await call.context.intake.accept_one(event)
     if isinstance(result, AbaxusError):
         raise result
     accepted = EventAccepted(
@@ -119,14 +121,16 @@ async def send(call: Call[NewEvent, None]) -> Answer:
     return answer(202, accepted)
 
 
-async def send_batch(call: Call[NewBatch, None]) -> Answer:
+async def send_batch(call: Call[NewBatch | list[Event], None]) -> Answer:
     """Accept what is valid of a batch; one bad item never fails the others."""
-    items = call.body.events
+    body = call.body
+    items = body if isinstance(body, list) else body.events
     if len(items) > BATCH_MAX:
         raise InvalidInput(
             f"must hold at most {BATCH_MAX} events", code="BATCH_TOO_LARGE", field="events"
         )
-    results = await ingestion.accept(call.context, [_offer(item) for item in items])
+    offers = items if isinstance(body, list) else [_offer(item) for item in items]
+    results = await call.context.intake.accept(offers)
     return answer(207, _batch(items, results))
 
 
@@ -138,7 +142,7 @@ async def list_events(call: Call[None, EventQuery]) -> Answer:
         start_of(parse_day_or_instant(query.to, "to")) if query.to else INSTANT_MAX,
         field="to",
     )
-    before = None if query.cursor is None else read_cursor(query.cursor, tuple[datetime, UUID])
+    before = None if query.cursor is None else read_cursor(query.cursor, tuple[datetime, int])
 
     async def step(conn: Connection) -> EventPage:
         rows = await usage.list_events(
@@ -149,7 +153,7 @@ async def list_events(call: Call[None, EventQuery]) -> Answer:
             before=before,
             rows_max=query.limit + 1,
         )
-        cut = page(rows, query.limit, lambda row: (row.occurred_at, row.event_key))
+        cut = page(rows, query.limit, lambda row: (row.occurred_at, row.arrival_no))
         listed = [_listed(query.customer_id, row) for row in cut.data]
         return EventPage(data=listed, next_cursor=cut.next_cursor)
 
@@ -214,13 +218,15 @@ def _rejected(index: int, item: object, error: AbaxusError) -> ItemResult:
 
 def _key_of(item: object) -> str | None:
     """The key of an item that may be anything, as far as it can be repeated to the caller."""
+    if isinstance(item, Event):
+        return item.idempotency_key
     key = item.get("idempotency_key") if isinstance(item, dict) else None
     return key.encode("utf-8", "backslashreplace").decode() if isinstance(key, str) else None
 
 
 def _listed(customer_id: str, event: StoredEvent) -> EventListed:
     return EventListed(
-        event_id=event_id(event.event_key),
+        event_id=event_id(event_digest(customer_id, event.idempotency_key)),
         customer_id=customer_id,
         metric_key=event.metric_key,
         value=codec.plain(event.value),
@@ -241,6 +247,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="Send a usage event",
         tag="Events",
         body=NewEvent,
+        quick=read_event,
         answers={202: EventAccepted},
         errors=(
             "CUSTOMER_NOT_FOUND",
@@ -260,6 +267,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="Send up to 1,000 usage events",
         tag="Events",
         body=NewBatch,
+        quick=read_batch,
         answers={207: BatchAccepted},
         errors=("BATCH_TOO_LARGE", "BACKLOG_FULL"),
         keeps_answers=False,

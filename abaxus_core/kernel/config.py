@@ -107,6 +107,7 @@ class Settings(DatabaseSettings, frozen=True, kw_only=True):
     worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     worker_port: Port = 0
     ingest_backlog_max: Annotated[int, msgspec.Meta(ge=1)] = 100_000
+    ingest_backlog_age_max: timedelta = timedelta(hours=24)
 
     plugins: tuple[str, ...] = ()
     payment_provider: str | None = None

@@ -13,7 +13,7 @@ themselves, and turning rows into Structs, are the repositories' business.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,6 +42,15 @@ class Connection(Protocol):
     async def fetchrow(self, query: str, *args: object) -> Record | None: ...
 
     async def fetchval(self, query: str, *args: object) -> Any: ...
+
+    async def copy_to_table(
+        self,
+        table_name: str,
+        *,
+        source: AsyncIterable[bytes],
+        columns: Sequence[str],
+        format: str,  # noqa: A002 - asyncpg's name
+    ) -> str: ...
 
     def transaction(self, *, isolation: str | None = None) -> AbstractAsyncContextManager[Any]: ...
 

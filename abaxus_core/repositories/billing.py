@@ -7,6 +7,7 @@ trips as a single one. What the numbers mean is domain/true_up.py's.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,7 @@ from abaxus_core.domain.subscriptions import Subscription
 from abaxus_core.domain.true_up import Billed, ChargeKey
 from abaxus_core.kernel.database import Connection, Record
 from abaxus_core.kernel.sql import queries
+from abaxus_core.repositories import rollups
 
 _sql = queries("billing")
 _accounts = _sql.many("accounts")
@@ -67,6 +69,9 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     subscription_id: str
     billed_through: datetime | None
 
+
+# One more than LATE_DAYS, for clocks that differ.
+_RECENT_DAYS: Final = rollups.LATE_DAYS + 1
 
 ChangedDays = Mapping[tuple[str, int], Collection[date]]
 OpenWindows = Mapping[str, Mapping[datetime, datetime]]
@@ -136,7 +141,7 @@ async def changed_days(conn: Connection, customer_nos: Sequence[int]) -> Changed
     subscription id and metric number.
     """
     changed: defaultdict[tuple[str, int], set[date]] = defaultdict(set)
-    for row in await _changed_days(conn, customer_nos):
+    for row in await _changed_days(conn, customer_nos, _RECENT_DAYS):
         changed[row["subscription_id"], row["metric_no"]].add(row["day"])
     return changed
 
@@ -170,13 +175,19 @@ async def billed(
     }
 
 
-async def mark(conn: Connection, marks: Sequence[Mark], *, rated_watermark: int) -> None:
-    """Record how far subscriptions are invoiced, with every event landed up to the watermark."""
+async def mark(
+    conn: Connection, marks: Sequence[Mark], *, rated_watermark: int, rated_on: date
+) -> None:
+    """Record how far subscriptions are invoiced, with every event landed up to the watermark.
+
+    `rated_on` is today's UTC day.
+    """
     await _mark(
         conn,
         [one.subscription_id for one in marks],
         [one.billed_through for one in marks],
         rated_watermark,
+        rated_on,
     )
 
 
@@ -184,7 +195,7 @@ async def due(
     conn: Connection, *, after_customer_no: int, started_before: datetime, limit: int
 ) -> list[int]:
     """Return the next customers that a bulk run has to look at, in order of their numbers."""
-    rows = await _due(conn, after_customer_no, started_before, limit)
+    rows = await _due(conn, after_customer_no, started_before, limit, _RECENT_DAYS)
     return [row["customer_no"] for row in rows]
 
 

@@ -1,45 +1,53 @@
 """Stored events: landing them once, reading them back, exact aggregates over windows of them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from struct import Struct
 from typing import Final
-from uuid import UUID
 
 import msgspec
 
+from abaxus_core.domain.instants import instant_of, microseconds
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
+from abaxus_core.repositories import copy_format, event_keys
 from abaxus_core.repositories.inbox import QueuedEvent
 
 _sql = queries("events")
 _ensure_partitions = _sql.exec("ensure_partitions")
-_land = _sql.one("land")
-_conflicting = _sql.many("conflicting")
-_known = _sql.many("known")
 _record_conflicts = _sql.exec("record_conflicts")
 _aggregate_windows = _sql.many("aggregate_windows")
 _count_late = _sql.one("count_late")
 _page = _sql.many("page")
 
 EVERYTHING: Final = 2**63 - 1
-_SHOWN: Final = ("metric_no", "occurred_at", "value", "idempotency_key", "subscription_id")
+_SHOWN: Final = ("metric_no", "value", "idempotency_key", "subscription_id")
+_COLUMNS: Final = (
+    "customer_no",
+    "metric_no",
+    "occurred_at",
+    "arrival_no",
+    "payload_hash",
+    "received_at",
+    "landing_no",
+    "value",
+    "idempotency_key",
+    "subscription_id",
+    "properties",
+)
+_ROWS_PER_CHUNK: Final = 2_000
+_pack_head = Struct(">hiiiiiqiqiqiq").pack
 
 
-class ArrivedEvent(msgspec.Struct, frozen=True, kw_only=True):
+class ArrivedEvent(msgspec.Struct, frozen=True, gc=False):
     """A queued event with when it was accepted, and its place in the order of acceptance."""
 
     event: QueuedEvent
     arrival_no: int
     received_at: datetime
-
-
-class Conflict(msgspec.Struct, frozen=True, kw_only=True):
-    """A payload that came second under its key."""
-
-    event: QueuedEvent
-    received_at: datetime
+    payload_hash: int
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +73,7 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
     """`properties` is JSON text, None where the caller sent none."""
 
-    event_key: UUID
+    arrival_no: int
     metric_key: str
     value: Decimal
     occurred_at: datetime
@@ -93,62 +101,59 @@ async def ensure_partitions(conn: Connection, months: Collection[date]) -> None:
     await _ensure_partitions(conn, sorted(months))
 
 
-async def land(conn: Connection, arrived: Sequence[ArrivedEvent], landing_no: int) -> int:
-    """Store the events whose keys are new and add them to the rollups; return how many were new.
-
-    Locks keys, then days, each in ascending order. The partitions must be there.
-    """
-    events = [each.event for each in arrived]
-    row = await _land(
-        conn,
-        [event.customer_no for event in events],
-        [event.metric_no for event in events],
-        [event.event_key for event in events],
-        [event.payload_hash for event in events],
-        [event.occurred_at for event in events],
-        [each.arrival_no for each in arrived],
-        [event.value for event in events],
-        [each.received_at for each in arrived],
-        [event.idempotency_key for event in events],
-        [event.subscription_id for event in events],
-        [event.properties for event in events],
-        landing_no,
+async def insert(conn: Connection, arrived: Sequence[ArrivedEvent], landing_no: int) -> None:
+    """Store events whose keys are stored. The partitions must be there."""
+    await conn.copy_to_table(
+        "events", source=_copied(arrived, landing_no), columns=_COLUMNS, format="binary"
     )
-    stored_count: int = row["stored_count"]
-    return stored_count
 
 
-async def conflicting(conn: Connection, arrived: Sequence[ArrivedEvent]) -> list[ArrivedEvent]:
-    """Return those whose key is stored with another payload."""
-    rows = await _conflicting(
-        conn,
-        [each.event.customer_no for each in arrived],
-        [each.event.event_key for each in arrived],
-        [each.event.payload_hash for each in arrived],
+async def _copied(arrived: Sequence[ArrivedEvent], landing_no: int) -> AsyncIterator[bytes]:
+    """In chunks, so that the server stores one while the next is being made."""
+    landed = copy_format.int8(landing_no)
+    yield copy_format.HEADER
+    for start in range(0, len(arrived), _ROWS_PER_CHUNK):
+        chunk = arrived[start : start + _ROWS_PER_CHUNK]
+        yield b"".join([_row(each, landed) for each in chunk])
+    yield copy_format.TRAILER
+
+
+def _row(arrived: ArrivedEvent, landed: bytes) -> bytes:
+    event = arrived.event
+    head = _pack_head(
+        len(_COLUMNS), 4, event.customer_no, 4, event.metric_no, 8, event.occurred_us,
+        8, arrived.arrival_no, 8, arrived.payload_hash, 8, microseconds(arrived.received_at),
+    )  # fmt: skip
+    return (
+        head
+        + landed
+        + copy_format.numeric(event.value)
+        + copy_format.text(event.idempotency_key)
+        + copy_format.text(event.subscription_id)
+        + copy_format.jsonb(event.properties)
     )
-    return [arrived[row["place"]] for row in rows]
 
 
-async def known(conn: Connection, keys: Sequence[tuple[int, UUID]]) -> dict[tuple[int, UUID], int]:
-    """Return the stored payload hash of each (customer_no, event_key) that has landed."""
-    rows = await _known(conn, [number for number, _ in keys], [key for _, key in keys])
-    return {keys[row["place"]]: row["payload_hash"] for row in rows}
-
-
-async def record_conflicts(conn: Connection, conflicts: Sequence[Conflict]) -> None:
-    """Keep each payload that came second, once."""
+async def record_conflicts(conn: Connection, second: Sequence[ArrivedEvent]) -> None:
+    """Keep each payload that came second under its key, once."""
+    keys = [event_keys.parts(identity_of(each)) for each in second]
     await _record_conflicts(
         conn,
-        [conflict.event.customer_no for conflict in conflicts],
-        [conflict.event.event_key for conflict in conflicts],
-        [conflict.event.payload_hash for conflict in conflicts],
-        [_named(conflict.event) for conflict in conflicts],
-        [conflict.received_at for conflict in conflicts],
+        *([part[place] for part in keys] for place in range(3)),
+        [each.payload_hash for each in second],
+        [_named(each.event) for each in second],
+        [each.received_at for each in second],
     )
+
+
+def identity_of(arrived: ArrivedEvent) -> bytes:
+    """Return what names the event, see `event_keys`."""
+    return event_keys.identity(arrived.event.customer_no, arrived.event.key)
 
 
 def _named(event: QueuedEvent) -> str:
     fields: dict[str, object] = {name: getattr(event, name) for name in _SHOWN}
+    fields["occurred_at"] = instant_of(event.occurred_us)
     fields["properties"] = msgspec.Raw((event.properties or "null").encode())
     return msgspec.json.encode(fields).decode()
 
@@ -188,14 +193,14 @@ async def count_late(conn: Connection, window: Window, watermark: int) -> int:
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events to list: newest first, below (before_at, before_key), at most `rows_max`."""
+    """Which events to list: newest first, below (before_at, before_no), at most `rows_max`."""
 
     customer_no: int
     metric_key: str | None
     start: datetime
     end: datetime
     before_at: datetime
-    before_key: UUID
+    before_no: int
     rows_max: int
 
 
@@ -208,7 +213,7 @@ async def page(conn: Connection, asked: Page) -> list[StoredEvent]:
         asked.start,
         asked.end,
         asked.before_at,
-        asked.before_key,
+        asked.before_no,
         asked.rows_max,
     )
     return [StoredEvent(**dict(row)) for row in rows]

@@ -2,17 +2,16 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from uuid import UUID
 
 import msgspec
 
+from abaxus_core.domain.digest import payload_hash
 from abaxus_core.kernel.database import Connection, Record
 from abaxus_core.kernel.sql import queries
 
 _sql = queries("inbox")
 _append = _sql.exec("append")
 _claim = _sql.many("claim")
-_span = _sql.one("span")
 _backlog = _sql.one("backlog")
 _set_aside = _sql.exec("set_aside")
 _known_customers = _sql.many("known_customers")
@@ -23,18 +22,34 @@ class QueuedEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """An accepted event as a row of the inbox holds it: a JSON array, fields in this order.
 
     A newer version may append fields that have defaults: pods of both read each other's rows.
-    `value` is in plain notation, `properties` the JSON text of an object.
+    `key` is `digest.event_key` (base64), `occurred_us` counts from PostgreSQL's epoch, see
+    `instants.microseconds`; `value` is in plain notation, `properties` the JSON text of an object
+    with its names in order.
     """
 
     customer_no: int
     metric_no: int
-    event_key: UUID
-    payload_hash: int
-    occurred_at: datetime
+    key: bytes
+    occurred_us: int
     value: str
     idempotency_key: str
     subscription_id: str | None
     properties: str | None
+
+    @property
+    def payload_hash(self) -> int:
+        return payload_hash(
+            self.key,
+            self.metric_no,
+            self.occurred_us,
+            self.value,
+            self.subscription_id,
+            self.properties,
+        )
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(list[QueuedEvent]).decode
 
 
 class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,18 +66,27 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     oldest: datetime | None
 
 
-def encode_events(events: Sequence[QueuedEvent]) -> bytes:
-    return msgspec.json.encode(events)
-
-
 def decode_events(row: InboxRow) -> list[QueuedEvent]:
     """Return the row's events. Raises msgspec.MsgspecError when it is not ours to read."""
-    return msgspec.json.decode(row.events, type=list[QueuedEvent])
+    return _decode(row.events)
 
 
-async def append(conn: Connection, events: Sequence[QueuedEvent], received_at: datetime) -> None:
-    """Queue the events of one request as one row; durable with the commit."""
-    await _append(conn, len(events), encode_events(events), received_at)
+async def append(
+    conn: Connection,
+    events: Sequence[QueuedEvent],
+    received_at: datetime,
+    *,
+    backlog_max: int,
+    oldest_min: datetime,
+) -> bool:
+    """Queue events as one row, durable with the commit.
+
+    False, and nothing queued, while `backlog_max` rows wait or one from before `oldest_min` does.
+    """
+    row_count = await _append(
+        conn, len(events), _encode(events), received_at, backlog_max, oldest_min
+    )
+    return row_count == 1
 
 
 async def claim(conn: Connection, *, events_max: int, bytes_max: int) -> list[InboxRow]:
@@ -72,12 +96,6 @@ async def claim(conn: Connection, *, events_max: int, bytes_max: int) -> list[In
     """
     rows = await _claim(conn, events_max, bytes_max)
     return sorted((_row(record) for record in rows), key=lambda row: row.inbox_id)
-
-
-async def span(conn: Connection) -> int:
-    """Return an upper bound on the rows that wait, at the price of two index probes."""
-    row_count: int = (await _span(conn))["row_count"]
-    return row_count
 
 
 async def backlog(conn: Connection) -> Backlog:

@@ -1,20 +1,67 @@
-"""Rollups: what a customer used of a metric per UTC day; landing keeps them (events.land)."""
+"""Rollups: what a customer used of a metric per UTC day, kept by landings, read by summaries."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from struct import Struct
+from typing import Final
 
 from abaxus_core.domain.aggregation import ADDITIVE
 from abaxus_core.domain.instants import day_start
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
-from abaxus_core.repositories import events
-from abaxus_core.repositories.events import Aggregate, Window
+from abaxus_core.repositories import copy_format, events
+from abaxus_core.repositories.events import Aggregate, ArrivedEvent, Window
 
 _sql = queries("rollups")
+_prepare = _sql.exec("prepare")
+_add = _sql.exec("add")
 _total_windows = _sql.many("total_windows")
 _metrics_used = _sql.many("metrics_used")
 
+# A landing this many days after a day marks it as changed late.
+LATE_DAYS: Final = 2
 _ONE_DAY = timedelta(days=1)
+_ROWS_PER_CHUNK: Final = 4_000
+_COLUMNS: Final = (
+    "customer_no",
+    "metric_no",
+    "occurred_at",
+    "payload_hash",
+    "arrival_no",
+    "value",
+)
+_pack_head = Struct(">hiiiiiqiqiq").pack
+
+
+async def add(
+    conn: Connection, arrived: Sequence[ArrivedEvent], *, landing_no: int, landed_on: date
+) -> None:
+    """Add events, which are stored in the same transaction, to their days.
+
+    `landed_on` is today's UTC day. Takes the days' locks, in ascending order, until the commit.
+    """
+    await _prepare(conn)
+    await conn.copy_to_table(
+        "landing_usage", source=_copied(arrived), columns=_COLUMNS, format="binary"
+    )
+    await _add(conn, landing_no, landed_on - LATE_DAYS * _ONE_DAY)
+
+
+async def _copied(arrived: Sequence[ArrivedEvent]) -> AsyncIterator[bytes]:
+    yield copy_format.HEADER
+    for start in range(0, len(arrived), _ROWS_PER_CHUNK):
+        chunk = arrived[start : start + _ROWS_PER_CHUNK]
+        yield b"".join([_row(each) for each in chunk])
+    yield copy_format.TRAILER
+
+
+def _row(arrived: ArrivedEvent) -> bytes:
+    event = arrived.event
+    head = _pack_head(
+        len(_COLUMNS), 4, event.customer_no, 4, event.metric_no, 8, event.occurred_us,
+        8, arrived.payload_hash, 8, arrived.arrival_no,
+    )  # fmt: skip
+    return head + copy_format.numeric(event.value)
 
 
 async def aggregate(conn: Connection, windows: Sequence[Window]) -> list[Aggregate]:

@@ -1,36 +1,36 @@
 """Accepting usage events: checked one by one, durable before the answer, each once for ever.
 
-The valid events of a request become one row of the inbox, in one commit; landing.py takes it from
-there. What is known already is answered as a duplicate and not written again.
+The valid events of a request become one row of the inbox, in one commit; those of requests that
+carry a single event share one. landing.py takes it from there. What is known already is answered
+as a duplicate and not written again.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
-from uuid import UUID
 
 import msgspec
 
 from abaxus_core.domain.decimals import plain
-from abaxus_core.domain.digest import event_id, event_key, payload_hash
-from abaxus_core.domain.events import Event, check_active, check_event
+from abaxus_core.domain.digest import event_digest, event_id, event_key
+from abaxus_core.domain.events import Event, check_active, check_event, properties_text
+from abaxus_core.domain.instants import microseconds
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.errors import AbaxusError, InvalidInput, NotFound, RateLimited
-from abaxus_core.kernel.database import Connection, wake_after_commit
-from abaxus_core.repositories import events, inbox, metrics
-from abaxus_core.repositories.events import Conflict
+from abaxus_core.kernel.batching import Batcher, Full
+from abaxus_core.kernel.clock import Clock
+from abaxus_core.kernel.database import Connection, Database, wake_after_commit
+from abaxus_core.repositories import event_keys, events, inbox
+from abaxus_core.repositories.events import ArrivedEvent
 from abaxus_core.repositories.inbox import QueuedEvent
-from abaxus_core.services.work import SYSTEM, Context, Work, perform
+from abaxus_core.services.names import Named, Names
+from abaxus_core.services.telemetry import Telemetry
+from abaxus_core.services.topics import INBOX
 
-TOPIC: Final = "inbox"
 BATCH_MAX: Final = 1_000
+SINGLES_WAITING_MAX: Final = 10_000
 BACKLOG_RETRY_AFTER_S: Final = 5
-
-_Key: TypeAlias = tuple[int, UUID]
-
-_json = msgspec.json.Encoder(decimal_format="number")
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,37 +41,128 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     duplicate: bool
 
 
+class Checked(msgspec.Struct, frozen=True, gc=False):
+    """An event that fits its metric. `identity` names it, see `event_keys`; `event_id` does so to
+    callers."""
+
+    event: QueuedEvent
+    identity: bytes
+    event_id: str
+    refusal: AbaxusError | None
+
+
 Offer: TypeAlias = Event | AbaxusError
 Result: TypeAlias = Accepted | AbaxusError
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What of the catalogue a request's events name, and exists."""
+class Intake:
+    """Takes events in for one mode; `backlog_max` rows, none older than `backlog_age_max`, wait."""
 
-    customers: Mapping[str, int]
-    metrics: Mapping[str, Metric]
-    subscriptions: Mapping[str, int]
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        backlog_max: int,
+        backlog_age_max: timedelta,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._telemetry = telemetry
+        self._backlog_max = backlog_max
+        self._backlog_age_max = backlog_age_max
+        self._names = Names(database)
+        self._singles = Batcher(self._queue, size_max=BATCH_MAX, waiting_max=SINGLES_WAITING_MAX)
+
+    async def accept(self, offers: Sequence[Offer]) -> Sequence[Result]:
+        """Queue the events that are valid and new; return one result per item, in order.
+
+        An item that is an error already stays one; at most BATCH_MAX items. Durable on return.
+        Raises RateLimited BACKLOG_FULL, and writes nothing, while too much waits to land.
+        """
+        assert len(offers) <= BATCH_MAX, "the route bounds a batch"
+        results = await self._queue(await self._check(offers))
+        for outcome, count in Counter(map(outcome_of, results)).items():
+            self._telemetry.events_seen(self._database.mode, outcome, count)
+        return results
+
+    async def accept_one(self, event: Event) -> Result:
+        """Queue one event as `accept` does, in one commit with those that arrive meanwhile."""
+        (checked,) = await self._check([event])
+        result: Result = checked if isinstance(checked, AbaxusError) else await self._join(checked)
+        self._telemetry.events_seen(self._database.mode, outcome_of(result), 1)
+        return result
+
+    async def _join(self, checked: Checked) -> Result:
+        try:
+            return await self._singles.submit(checked)
+        except Full as error:
+            raise _full() from error
+
+    async def _check(self, offers: Sequence[Offer]) -> list[Checked | AbaxusError]:
+        return await check(self._names, offers, self._clock())
+
+    async def _queue(self, checked: Sequence[Checked | AbaxusError]) -> Sequence[Result]:
+        """Write what is new as one row, and payloads that came second as conflicts."""
+        named = [each.identity for each in checked if isinstance(each, Checked)]
+        async with self._database.connection() as conn:
+            known = await event_keys.known(conn, named)
+            sorting = Sorting(known)
+            results = [sorting.add(each) for each in checked]
+            if sorting.second:
+                await self._record(conn, sorting.second)
+            if sorting.fresh:
+                await self._append(conn, sorting.fresh)
+        return results
+
+    async def _record(self, conn: Connection, second: Sequence[QueuedEvent]) -> None:
+        now = self._clock()
+        await events.record_conflicts(
+            conn, [ArrivedEvent(event, 0, now, event.payload_hash) for event in second]
+        )
+
+    async def _append(self, conn: Connection, fresh: Sequence[QueuedEvent]) -> None:
+        now = self._clock()
+        appended = await inbox.append(
+            conn,
+            fresh,
+            now,
+            backlog_max=self._backlog_max,
+            oldest_min=now - self._backlog_age_max,
+        )
+        if not appended:
+            raise _full()
+        wake_after_commit(INBOX)
 
 
-async def accept(context: Context, offers: Sequence[Offer]) -> Sequence[Result]:
-    """Queue the events that are valid and new; return one result per item, in order.
+class Sorting:
+    """Tells the new from the known, in the order in which they came; `hashes` are of the known."""
 
-    An item that is an error already stays one; at most BATCH_MAX items. Durable on return. Raises
-    RateLimited BACKLOG_FULL, and writes nothing, while INGEST_BACKLOG_MAX rows wait to land.
-    """
-    assert len(offers) <= BATCH_MAX, "the route bounds a batch"
+    def __init__(self, hashes: Mapping[bytes, int]) -> None:
+        self._stored = hashes
+        self._seen: dict[bytes, QueuedEvent] = {}
+        self.fresh: list[QueuedEvent] = []
+        self.second: list[QueuedEvent] = []
 
-    async def step(work: Work) -> Sequence[Result]:
-        await _refuse_when_full(work.conn, context.settings.ingest_backlog_max)
-        known = await _look_up(work.conn, [offer for offer in offers if isinstance(offer, Event)])
-        checked = [_checked(offer, known, work.now) for offer in offers]
-        return await _queue(work, checked, known)
-
-    results = await perform(context, SYSTEM, step)
-    for outcome, count in Counter(map(outcome_of, results)).items():
-        context.telemetry.events_seen(context.mode, outcome, count)
-    return results
+    def add(self, checked: Checked | AbaxusError) -> Result:
+        """What to answer. Only what is new asks whether its metric takes events: a replay is
+        answered as the first was."""
+        if isinstance(checked, AbaxusError):
+            return checked
+        stored_hash = self._stored.get(checked.identity)
+        first = self._seen.get(checked.identity)
+        if stored_hash is None and first is None:
+            if checked.refusal is not None:
+                return checked.refusal
+            self._seen[checked.identity] = checked.event
+            self.fresh.append(checked.event)
+            return _accepted(checked, duplicate=False)
+        if stored_hash is None and first is not None:
+            stored_hash = first.payload_hash
+        if stored_hash != checked.event.payload_hash:
+            self.second.append(checked.event)
+        return _accepted(checked, duplicate=True)
 
 
 def outcome_of(result: Result) -> Literal["accepted", "duplicate", "rejected"]:
@@ -81,59 +172,61 @@ def outcome_of(result: Result) -> Literal["accepted", "duplicate", "rejected"]:
     return "duplicate" if result.duplicate else "accepted"
 
 
-async def _refuse_when_full(conn: Connection, backlog_max: int) -> None:
-    if await inbox.span(conn) >= backlog_max:
-        raise RateLimited(
-            "too many accepted events wait to be processed; come back shortly",
-            retry_after_s=BACKLOG_RETRY_AFTER_S,
-            code="BACKLOG_FULL",
-        )
+async def check(
+    names: Names, offers: Sequence[Offer], now: datetime
+) -> list[Checked | AbaxusError]:
+    """Hold events against the catalogue; return one result per item, in order."""
+    named = await names.find([offer for offer in offers if isinstance(offer, Event)])
+    refusals = _inactive(named.metrics.values())
+    return [_checked(offer, named, refusals, now) for offer in offers]
 
 
-async def _look_up(conn: Connection, offered: Sequence[Event]) -> _Known:
-    named = {event.subscription_id for event in offered if event.subscription_id is not None}
-    return _Known(
-        customers=await inbox.known_customers(conn, {event.customer_id for event in offered}),
-        metrics=await metrics.find(conn, {event.metric_key for event in offered}),
-        subscriptions=await inbox.known_subscriptions(conn, named) if named else {},
-    )
-
-
-def _checked(offer: Offer, known: _Known, now: datetime) -> QueuedEvent | AbaxusError:
+def _checked(
+    offer: Offer, named: Named, refusals: Mapping[int, AbaxusError], now: datetime
+) -> Checked | AbaxusError:
     if isinstance(offer, AbaxusError):
         return offer
     try:
-        return _queued(offer, known, now)
+        return _fitting(offer, named, refusals, now)
     except AbaxusError as error:
         return error
 
 
-def _queued(event: Event, known: _Known, now: datetime) -> QueuedEvent:
-    customer_no = known.customers.get(event.customer_id)
+def _fitting(
+    event: Event, named: Named, refusals: Mapping[int, AbaxusError], now: datetime
+) -> Checked:
+    customer_no = named.customers.get(event.customer_id)
     if customer_no is None:
         raise _missing("customer", event.customer_id, field="customer_id")
-    metric = known.metrics.get(event.metric_key)
+    metric = named.metrics.get(event.metric_key)
     if metric is None:
         raise _missing("metric", event.metric_key, field="metric_key")
-    _check_subscription(event.subscription_id, customer_no, known)
+    _check_subscription(event.subscription_id, customer_no, named)
     check_event(event, metric, now)
-    return QueuedEvent(
+    digest = event_digest(event.customer_id, event.idempotency_key)
+    key = event_key(digest)
+    queued = QueuedEvent(
         customer_no=customer_no,
         metric_no=metric.metric_no,
-        event_key=event_key(event.customer_id, event.idempotency_key),
-        payload_hash=payload_hash(event),
-        occurred_at=event.timestamp,
+        key=key,
+        occurred_us=microseconds(event.timestamp),
         value=plain(event.value),
         idempotency_key=event.idempotency_key,
         subscription_id=event.subscription_id,
-        properties=_json.encode(event.properties).decode() if event.properties else None,
+        properties=properties_text(event.properties) if event.properties else None,
+    )
+    return Checked(
+        queued,
+        event_keys.identity(customer_no, key),
+        event_id(digest),
+        refusals.get(metric.metric_no),
     )
 
 
-def _check_subscription(subscription_id: str | None, customer_no: int, known: _Known) -> None:
+def _check_subscription(subscription_id: str | None, customer_no: int, named: Named) -> None:
     if subscription_id is None:
         return
-    owner_no = known.subscriptions.get(subscription_id)
+    owner_no = named.subscriptions.get(subscription_id)
     if owner_no is None:
         raise _missing("subscription", subscription_id, field="subscription_id")
     if owner_no != customer_no:
@@ -142,37 +235,6 @@ def _check_subscription(subscription_id: str | None, customer_no: int, known: _K
 
 def _missing(what: str, name: str, *, field: str) -> NotFound:
     return NotFound(f"there is no {what} {name}", code=f"{what.upper()}_NOT_FOUND", field=field)
-
-
-async def _queue(
-    work: Work, checked: Sequence[QueuedEvent | AbaxusError], known: _Known
-) -> Sequence[Result]:
-    """Write what is new as one row, and payloads that came second as conflicts.
-
-    Only what is new asks whether its metric is active: a replay is answered as the first was.
-    """
-    inactive = _inactive(known.metrics.values())
-    keys = {_key(event): None for event in checked if isinstance(event, QueuedEvent)}
-    first_hashes = await events.known(work.conn, list(keys)) if keys else {}
-    fresh: list[QueuedEvent] = []
-    second: list[Conflict] = []
-    results: list[Result] = []
-    for event in checked:
-        if isinstance(event, AbaxusError):
-            results.append(event)
-            continue
-        duplicate = _key(event) in first_hashes
-        if not duplicate and event.metric_no in inactive:
-            results.append(inactive[event.metric_no])
-            continue
-        results.append(_accepted(event, duplicate=duplicate))
-        if not duplicate:
-            first_hashes[_key(event)] = event.payload_hash
-            fresh.append(event)
-        elif first_hashes[_key(event)] != event.payload_hash:
-            second.append(Conflict(event=event, received_at=work.now))
-    await _write(work, fresh, second)
-    return results
 
 
 def _inactive(named: Iterable[Metric]) -> dict[int, AbaxusError]:
@@ -186,21 +248,17 @@ def _inactive(named: Iterable[Metric]) -> dict[int, AbaxusError]:
     return refusals
 
 
-async def _write(work: Work, fresh: Sequence[QueuedEvent], second: Sequence[Conflict]) -> None:
-    if second:
-        await events.record_conflicts(work.conn, second)
-    if fresh:
-        await inbox.append(work.conn, fresh, work.now)
-        wake_after_commit(TOPIC)
-
-
-def _key(event: QueuedEvent) -> _Key:
-    return event.customer_no, event.event_key
-
-
-def _accepted(event: QueuedEvent, *, duplicate: bool) -> Accepted:
+def _accepted(checked: Checked, *, duplicate: bool) -> Accepted:
     return Accepted(
-        event_id=event_id(event.event_key),
-        idempotency_key=event.idempotency_key,
+        event_id=checked.event_id,
+        idempotency_key=checked.event.idempotency_key,
         duplicate=duplicate,
+    )
+
+
+def _full() -> RateLimited:
+    return RateLimited(
+        "too many accepted events wait to be processed; come back shortly",
+        retry_after_s=BACKLOG_RETRY_AFTER_S,
+        code="BACKLOG_FULL",
     )

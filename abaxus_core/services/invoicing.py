@@ -7,7 +7,7 @@ Rating is rating.py's, bulk runs are bulk_runs.py's, money from providers is cha
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TypeVar
 
 import msgspec
@@ -218,7 +218,9 @@ async def advance(work: Work, rated: Sequence[Statement], watermark: int) -> Non
     """Move the marks of the statements' subscriptions: what was rated need not be again."""
     marks = [mark for statement in rated for mark in statement.marks]
     if marks:
-        await billing.mark(work.conn, marks, rated_watermark=watermark)
+        await billing.mark(
+            work.conn, marks, rated_watermark=watermark, rated_on=work.now.astimezone(UTC).date()
+        )
 
 
 async def get(conn: Connection, invoice_id: str) -> Invoice:

@@ -6,7 +6,8 @@ workers may land side by side (docs/decisions/0003-the-event-pipeline.md). When 
 worker/landing.py's.
 """
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date
 from typing import Final
 
@@ -14,16 +15,20 @@ import asyncpg
 import msgspec
 import structlog
 
+from abaxus_core.domain.instants import DAY_US, instant_of
+from abaxus_core.errors import InvariantBroken
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Connection, Database
-from abaxus_core.repositories import events, inbox, watermarks
-from abaxus_core.repositories.events import ArrivedEvent, Conflict
+from abaxus_core.repositories import event_keys, events, inbox, rollups, watermarks
+from abaxus_core.repositories.constraints import violated
+from abaxus_core.repositories.events import ArrivedEvent, identity_of
 from abaxus_core.repositories.inbox import InboxRow
 
 EVENTS_MAX: Final = 20_000
 BYTES_MAX: Final = 8 << 20
 ROW_EVENTS_MAX: Final = 1_000
 PARTITION_ROUNDS_MAX: Final = 100
+KEY_ROUNDS_MAX: Final = 100
 ONE: Final = 1
 
 # What a row can do to a landing by what is in it, and will do again.
@@ -33,6 +38,8 @@ POISON: Final = (
     asyncpg.ProgramLimitExceededError,
     msgspec.MsgspecError,
     OverflowError,
+    ValueError,
+    struct.error,
 )
 
 _log = structlog.get_logger("abaxus.landing")
@@ -104,13 +111,10 @@ class Lander:
 
     async def _store(self, conn: Connection, rows: Sequence[InboxRow]) -> Landed:
         arrived = [each for row in rows for each in _arrivals(row)]
-        months = frozenset(_month(each) for each in arrived)
+        months = _months_of(arrived)
         if not months <= self._months:
             raise _PartitionsMissing(months - self._months)
-        landing_no = await watermarks.begin_landing(conn)
-        stored_count = await events.land(conn, arrived, landing_no)
-        if stored_count < len(arrived):
-            await _record_conflicts(conn, arrived)
+        stored_count = await store(conn, arrived, landed_on=self._clock().astimezone(UTC).date())
         return Landed(row_count=len(rows), event_count=len(arrived), stored_count=stored_count)
 
     async def _set_aside(
@@ -132,25 +136,76 @@ class _PartitionsMissing(Exception):
         self.months = months
 
 
+async def store(conn: Connection, arrived: Sequence[ArrivedEvent], *, landed_on: date) -> int:
+    """Store the events whose keys are new and add them to the rollups; return how many were new.
+
+    `arrived` is in the order of acceptance: of one key the first wins. What differs from the first
+    is recorded as a conflict. The partitions must be there; `landed_on` is today's UTC day.
+    """
+    landing_no = await watermarks.begin_landing(conn)
+    offered, second = _first_of_each_key(arrived)
+    fresh, known = await _claim_keys(conn, offered)
+    second += [offered[each] for each in known if known[each] != offered[each].payload_hash]
+    if second:
+        await events.record_conflicts(conn, second)
+    if fresh:
+        await events.insert(conn, fresh, landing_no)
+        await rollups.add(conn, fresh, landing_no=landing_no, landed_on=landed_on)
+    return len(fresh)
+
+
+def _first_of_each_key(
+    arrived: Iterable[ArrivedEvent],
+) -> tuple[dict[bytes, ArrivedEvent], list[ArrivedEvent]]:
+    """The first event of each identity, and the later ones that differ from it."""
+    first: dict[bytes, ArrivedEvent] = {}
+    second: list[ArrivedEvent] = []
+    for each in arrived:
+        kept = first.setdefault(identity_of(each), each)
+        if kept.payload_hash != each.payload_hash:
+            second.append(each)
+    return first, second
+
+
+async def _claim_keys(
+    conn: Connection, offered: dict[bytes, ArrivedEvent]
+) -> tuple[list[ArrivedEvent], dict[bytes, int]]:
+    """Store the keys that are new: their events in key order, and the payload hashes of the others.
+
+    As a rule all are new, because accepting answers replays, so it is tried before it is asked.
+    Somebody else may store some at any moment; each round then knows more of them.
+    """
+    hashes = {named: offered[named].payload_hash for named in sorted(offered)}
+    known: dict[bytes, int] = {}
+    for _ in range(KEY_ROUNDS_MAX):
+        try:
+            async with conn.transaction():
+                await event_keys.insert(conn, hashes)
+        except asyncpg.UniqueViolationError as error:
+            if violated(error) != event_keys.ONCE:
+                raise
+            known |= await event_keys.known(conn, hashes)
+            hashes = {each: hashes[each] for each in hashes if each not in known}
+        else:
+            return [offered[named] for named in hashes], known
+    raise InvariantBroken("keys are taken again and again while they are being stored")
+
+
 def _arrivals(row: InboxRow) -> list[ArrivedEvent]:
     queued = inbox.decode_events(row)
-    assert len(queued) <= ROW_EVENTS_MAX, "arrival numbers leave room for a thousand a row"
+    if len(queued) != row.event_count or len(queued) > ROW_EVENTS_MAX:
+        raise ValueError(f"the row says {row.event_count} events and holds {len(queued)}")
     first = row.inbox_id * ROW_EVENTS_MAX
     return [
-        ArrivedEvent(event=event, arrival_no=first + place, received_at=row.received_at)
+        ArrivedEvent(event, first + place, row.received_at, event.payload_hash)
         for place, event in enumerate(queued)
     ]
 
 
-def _month(arrived: ArrivedEvent) -> date:
-    return arrived.event.occurred_at.astimezone(UTC).date().replace(day=1)
-
-
-async def _record_conflicts(conn: Connection, arrived: Sequence[ArrivedEvent]) -> None:
-    second = await events.conflicting(conn, arrived)
-    if second:
-        conflicts = [Conflict(event=each.event, received_at=each.received_at) for each in second]
-        await events.record_conflicts(conn, conflicts)
+def _months_of(arrived: Sequence[ArrivedEvent]) -> frozenset[date]:
+    """The UTC months in which the events occurred, as their first days."""
+    days = {each.event.occurred_us // DAY_US for each in arrived}
+    return frozenset(instant_of(day * DAY_US).date().replace(day=1) for day in days)
 
 
 def _sum(one: Landed, other: Landed) -> Landed:

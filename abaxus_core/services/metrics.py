@@ -10,10 +10,8 @@ from abaxus_core.errors import NotFound
 from abaxus_core.kernel.database import Connection, wake_after_commit
 from abaxus_core.repositories import metrics as repository
 from abaxus_core.services import audit
+from abaxus_core.services.topics import CATALOGUE
 from abaxus_core.services.work import Work
-
-CATALOGUE = "catalogue"
-"""The topic that tells every process to forget what it remembers of metrics and plans."""
 
 
 class NewMetric(msgspec.Struct, frozen=True, kw_only=True):

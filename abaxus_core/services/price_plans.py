@@ -16,7 +16,7 @@ from abaxus_core.repositories import metrics
 from abaxus_core.repositories import price_plans as repository
 from abaxus_core.repositories.price_plans import Placed
 from abaxus_core.services import audit
-from abaxus_core.services.metrics import CATALOGUE
+from abaxus_core.services.topics import CATALOGUE
 from abaxus_core.services.work import Work
 
 _NOT_NUMBERED = 0

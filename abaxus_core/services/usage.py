@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import Final, Literal, TypeAlias
-from uuid import UUID
 
 import msgspec
 
@@ -25,7 +24,7 @@ Span: TypeAlias = tuple[datetime, datetime]
 Granularity: TypeAlias = Literal["hour", "day"]
 
 WINDOWS_MAX: Final = 10_000
-KEY_MAX: Final = UUID(int=2**128 - 1)
+ARRIVAL_MAX: Final = 2**63 - 1
 
 _STEP: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 _ONE_SECOND: Final = timedelta(seconds=1)
@@ -116,7 +115,7 @@ async def list_events(
     *,
     metric_key: str | None,
     period: Span,
-    before: tuple[datetime, UUID] | None,
+    before: tuple[datetime, int] | None,
     rows_max: int,
 ) -> Sequence[StoredEvent]:
     """Return the customer's landed events of a period, newest first, those below `before`."""
@@ -124,14 +123,14 @@ async def list_events(
     if metric_key is not None:
         await _metric(conn, metric_key)
     start, end = period
-    before_at, before_key = before or (end, KEY_MAX)
+    before_at, before_no = before or (end, ARRIVAL_MAX)
     page = events.Page(
         customer_no=customer.customer_no,
         metric_key=metric_key,
         start=start,
         end=end,
         before_at=before_at,
-        before_key=before_key,
+        before_no=before_no,
         rows_max=rows_max,
     )
     return await events.page(conn, page)

@@ -15,6 +15,7 @@ from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.kernel.ids import Ids
 from abaxus_core.plugin.email import EmailSender
 from abaxus_core.plugin.payments import PaymentProvider
+from abaxus_core.services.ingestion import Intake
 from abaxus_core.services.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ class Context:
     """One mode of the running process; built once by the composition root.
 
     `payment_providers` by plugin name; `default_payment_provider` serves customers who name none.
-    `email_sender` is None where no EMAIL_PROVIDER is configured.
+    `intake` takes usage events in. `email_sender` is None where no EMAIL_PROVIDER is configured.
     """
 
     mode: str
@@ -40,6 +41,7 @@ class Context:
     email_provider: str | None
     email_sender: EmailSender | None
     telemetry: Telemetry
+    intake: Intake
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import structlog
 
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Database
-from abaxus_core.services.ingestion import TOPIC
 from abaxus_core.services.landing import Lander
+from abaxus_core.services.topics import INBOX
 
 POLL_S: Final = 5
 PAUSE_AFTER_FAILURE_S: Final = 1
@@ -29,14 +29,14 @@ async def run(database: Database, clock: Clock, stop: asyncio.Event) -> None:
     def on_notification(_payload: str) -> None:
         woken.set()
 
-    database.listener.subscribe(database.channel(TOPIC), on_notification)
+    database.listener.subscribe(database.channel(INBOX), on_notification)
     try:
         while not stop.is_set():
             woken.clear()
             if not await _land_all(lander, stop):
                 await _sleep(woken, POLL_S)
     finally:
-        database.listener.unsubscribe(database.channel(TOPIC), on_notification)
+        database.listener.unsubscribe(database.channel(INBOX), on_notification)
         stopping.cancel()
 
 

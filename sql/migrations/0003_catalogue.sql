@@ -82,6 +82,7 @@ CREATE TABLE customers (
 
 -- billed_through, rated_watermark: every billing period that ends at or before billed_through has
 -- been invoiced with all events landed up to rated_watermark; what landed later is a true-up.
+-- rated_on is the UTC day of that rating: it bounds where what landed later is looked for.
 CREATE TABLE subscriptions (
     subscription_id text        NOT NULL,
     customer_no     integer     NOT NULL,
@@ -91,6 +92,7 @@ CREATE TABLE subscriptions (
     end_at          timestamptz,
     billed_through  timestamptz,
     rated_watermark bigint      NOT NULL DEFAULT 0,
+    rated_on        date,
     created_at      timestamptz NOT NULL,
     CONSTRAINT subscriptions_pkey PRIMARY KEY (subscription_id),
     CONSTRAINT subscriptions_customer FOREIGN KEY (customer_no) REFERENCES customers,

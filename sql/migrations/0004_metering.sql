@@ -50,23 +50,25 @@ CREATE TABLE event_quarantine (
 -- have a number at or below it, so nothing that commits later can carry such a number.
 CREATE SEQUENCE landing_numbers AS bigint;
 
--- Once, for ever, whatever the timestamp: this table knows no time.
+-- Once, for ever, whatever the timestamp: this table knows no time. key_high and key_low are the
+-- first 96 bits of SHA-256 over customer and idempotency key; as integers they make the smallest
+-- index (docs/decisions/0011-the-key-table.md).
 CREATE TABLE event_keys (
     customer_no  integer NOT NULL,
-    event_key    uuid    NOT NULL,
+    key_high     integer NOT NULL,
+    key_low      bigint  NOT NULL,
     payload_hash bigint  NOT NULL,
-    CONSTRAINT event_keys_once PRIMARY KEY (customer_no, event_key)
-);
+    CONSTRAINT event_keys_once PRIMARY KEY (customer_no, key_high, key_low)
+) WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
 
 -- arrival_no orders events as they were accepted: the inbox row's number times 1000, plus the place
--- in it. It settles which of two events of one instant is the last.
+-- in it. It settles which of two events of one instant is the last, and names an event in a page.
 CREATE TABLE events (
     customer_no     integer         NOT NULL,
     metric_no       integer         NOT NULL,
     occurred_at     timestamptz     NOT NULL,
     landing_no      bigint          NOT NULL,
     arrival_no      bigint          NOT NULL,
-    event_key       uuid            NOT NULL,
     payload_hash    bigint          NOT NULL,
     value           numeric(38, 10) NOT NULL,
     received_at     timestamptz     NOT NULL,
@@ -113,30 +115,35 @@ $$;
 CREATE TABLE event_conflicts (
     conflict_no     bigint      GENERATED ALWAYS AS IDENTITY,
     customer_no     integer     NOT NULL,
-    event_key       uuid        NOT NULL,
+    key_high        integer     NOT NULL,
+    key_low         bigint      NOT NULL,
     payload_hash    bigint      NOT NULL,
     event           jsonb       NOT NULL,
     received_at     timestamptz NOT NULL,
     CONSTRAINT event_conflicts_pkey PRIMARY KEY (conflict_no),
-    CONSTRAINT event_conflicts_once UNIQUE (customer_no, event_key, payload_hash)
+    CONSTRAINT event_conflicts_once UNIQUE (customer_no, key_high, key_low, payload_hash)
 );
 
--- Per customer, metric and UTC day, kept in the transaction that stores the events. landing_no is
--- the last landing that touched the day: what changed since an invoice was rated.
+-- Per customer, metric and UTC day, kept in the transaction that stores the events.
+-- last_event: of metrics that aggregate by last, {seconds since 1970, arrival_no, value} of the
+-- event that counts; arrays compare element by element, so the greater one is the later one.
+-- landing_no is the last landing that touched the day. late_landing_no is the last one that did so
+-- when the day was long over: the index finds what changed of old, while a day that is filled as
+-- it passes changes no indexed column and is updated in place.
 CREATE TABLE usage_daily (
-    customer_no      integer     NOT NULL,
-    metric_no        integer     NOT NULL,
-    day              date        NOT NULL,
-    event_count      bigint      NOT NULL,
-    digest           numeric     NOT NULL,
-    value_sum        numeric     NOT NULL,
-    value_max        numeric     NOT NULL,
-    value_min        numeric     NOT NULL,
-    last_value       numeric     NOT NULL,
-    last_occurred_at timestamptz NOT NULL,
-    last_arrival_no  bigint      NOT NULL,
-    landing_no       bigint      NOT NULL,
+    customer_no     integer NOT NULL,
+    metric_no       integer NOT NULL,
+    day             date    NOT NULL,
+    event_count     bigint  NOT NULL,
+    digest          numeric NOT NULL,
+    value_sum       numeric NOT NULL,
+    value_max       numeric NOT NULL,
+    value_min       numeric NOT NULL,
+    last_event      numeric[],
+    landing_no      bigint  NOT NULL,
+    late_landing_no bigint,
     CONSTRAINT usage_daily_pkey PRIMARY KEY (customer_no, metric_no, day)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 60);
 
-CREATE INDEX usage_daily_changes ON usage_daily (customer_no, landing_no);
+CREATE INDEX usage_daily_changes ON usage_daily (customer_no, late_landing_no)
+    WHERE late_landing_no IS NOT NULL;

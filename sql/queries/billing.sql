@@ -41,14 +41,27 @@ FROM unnest($1::text[], $2::integer[]) AS wanted (plan_id, version)
 JOIN price_plan_versions AS v ON v.plan_id = wanted.plan_id AND v.version = wanted.version;
 
 -- name: changed_days :many
--- params: $1 customer_nos int4[]
--- why: days of invoiced periods that events landed in since, by usage_daily_changes: what a true-up looks at instead of all history
+-- params: $1 customer_nos int4[], $2 late_days int4
+-- why: days of invoiced periods that events landed in since the rating: what a true-up looks at instead of all history. What landed late_days or more after its day, by usage_daily_changes; what landed sooner can only be of the last days before the rating, by the primary key; OFFSET 0 keeps that one probe a metric
 SELECT s.subscription_id, u.metric_no, u.day
 FROM subscriptions AS s
 JOIN usage_daily AS u
-    ON u.customer_no = s.customer_no
-    AND u.landing_no > s.rated_watermark
-    AND u.day < s.billed_through AT TIME ZONE 'UTC'
+    ON u.customer_no = s.customer_no AND u.late_landing_no IS NOT NULL
+    AND u.late_landing_no > s.rated_watermark
+WHERE s.customer_no = ANY ($1) AND u.day < s.billed_through AT TIME ZONE 'UTC'
+UNION
+SELECT s.subscription_id, m.metric_no, recent.day
+FROM subscriptions AS s
+JOIN subscription_metrics AS m ON m.subscription_id = s.subscription_id
+CROSS JOIN LATERAL (
+    SELECT u.day
+    FROM usage_daily AS u
+    WHERE u.customer_no = s.customer_no AND u.metric_no = m.metric_no
+        AND u.day >= s.rated_on - $2::integer
+        AND u.day < s.billed_through AT TIME ZONE 'UTC'
+        AND u.landing_no > s.rated_watermark
+    OFFSET 0
+) AS recent
 WHERE s.customer_no = ANY ($1);
 
 -- name: open_windows :many
@@ -74,15 +87,15 @@ JOIN invoice_lines AS l
 GROUP BY l.subscription_id, l.period_start, l.segment_start, l.charge_id;
 
 -- name: mark :exec
--- params: $1 subscription_ids text[], $2 billed_through timestamptz[], $3 rated_watermark int8
+-- params: $1 subscription_ids text[], $2 billed_through timestamptz[], $3 rated_watermark int8, $4 rated_on date
 -- why: how far each subscription is rated now; any rating's marks are true, so the last writer may win
 UPDATE subscriptions AS s
-SET billed_through = marks.billed_through, rated_watermark = $3
+SET billed_through = marks.billed_through, rated_watermark = $3, rated_on = $4
 FROM unnest($1::text[], $2::timestamptz[]) AS marks (subscription_id, billed_through)
 WHERE s.subscription_id = marks.subscription_id;
 
 -- name: due :many
--- params: $1 after_customer_no int4, $2 started_before timestamptz, $3 row_limit int8
+-- params: $1 after_customer_no int4, $2 started_before timestamptz, $3 row_limit int8, $4 late_days int4
 -- why: customers a run has to look at, in order of their numbers: some subscription is not billed to its end, or usage landed since
 SELECT c.customer_no
 FROM customers AS c
@@ -99,7 +112,17 @@ WHERE c.customer_no > $1
                 OR EXISTS (
                     SELECT
                     FROM usage_daily AS u
-                    WHERE u.customer_no = s.customer_no AND u.landing_no > s.rated_watermark
+                    WHERE u.customer_no = s.customer_no AND u.late_landing_no IS NOT NULL
+                        AND u.late_landing_no > s.rated_watermark
+                )
+                OR EXISTS (
+                    SELECT
+                    FROM subscription_metrics AS m
+                    JOIN usage_daily AS u
+                        ON u.customer_no = s.customer_no AND u.metric_no = m.metric_no
+                        AND u.day >= s.rated_on - $4::integer
+                    WHERE m.subscription_id = s.subscription_id
+                        AND u.landing_no > s.rated_watermark
                 )
             )
     )

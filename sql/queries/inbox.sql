@@ -1,8 +1,12 @@
 -- name: append :exec
--- params: $1 event_count int4, $2 events bytea, $3 received_at timestamptz
--- why: one accepted request is one row and one commit
+-- params: $1 event_count int4, $2 events bytea, $3 received_at timestamptz, $4 backlog_max int8, $5 oldest_min timestamptz
+-- why: one accepted request is one row and one commit; 0 rows while too much waits, which two probes of the primary key tell: the span of numbers is an upper bound of the rows, since the numbers have gaps
 INSERT INTO event_inbox (event_count, events, received_at)
-VALUES ($1, $2, $3);
+SELECT $1, $2, $3
+WHERE (SELECT coalesce(max(inbox_id) - min(inbox_id) + 1, 0) FROM event_inbox) < $4
+    AND coalesce(
+        (SELECT received_at FROM event_inbox ORDER BY inbox_id LIMIT 1) >= $5::timestamptz, true
+    );
 
 -- name: claim :many
 -- params: $1 events_max int4, $2 bytes_max int4
@@ -11,11 +15,6 @@ DELETE FROM event_inbox AS i
 USING claim_inbox($1, $2) AS claimed
 WHERE i.inbox_id = claimed.inbox_id
 RETURNING i.inbox_id, claimed.event_count, claimed.events, i.received_at;
-
--- name: span :one
--- why: how many rows wait, from both ends of the primary key; an upper bound, since the numbers have gaps
-SELECT coalesce(max(inbox_id) - min(inbox_id) + 1, 0) AS row_count
-FROM event_inbox;
 
 -- name: backlog :one
 -- why: what is accepted and has not landed, for answers that say how far behind they are

@@ -1,3 +1,43 @@
+-- name: prepare :exec
+-- why: where a landing puts what its events add to the rollups, of this connection alone and empty at each commit; kept, because making it anew each time would bloat the catalogues
+CREATE TEMPORARY TABLE IF NOT EXISTS landing_usage (
+    customer_no  integer     NOT NULL,
+    metric_no    integer     NOT NULL,
+    occurred_at  timestamptz NOT NULL,
+    value        numeric     NOT NULL,
+    payload_hash bigint      NOT NULL,
+    arrival_no   bigint      NOT NULL
+) ON COMMIT DELETE ROWS;
+
+-- name: add :exec
+-- params: $1 landing_no int8, $2 late_until date
+-- why: adds a landing to the days it touches, in one order for all landings, so that two never wait for each other in a circle; last in the transaction, since others wait for these rows
+INSERT INTO usage_daily AS u (
+    customer_no, metric_no, day, event_count, digest, value_sum, value_max, value_min, last_event,
+    landing_no, late_landing_no
+)
+SELECT
+    customer_no, metric_no, (occurred_at AT TIME ZONE 'UTC')::date AS day,
+    count(*), sum(payload_hash), sum(value), max(value), min(value),
+    max(ARRAY[extract(epoch FROM occurred_at), arrival_no::numeric, value])
+        FILTER (WHERE metric_no = ANY (ARRAY(
+            SELECT m.metric_no FROM metrics AS m WHERE m.aggregation = 'last'
+        ))),
+    $1::bigint,
+    CASE WHEN (occurred_at AT TIME ZONE 'UTC')::date <= $2::date THEN $1::bigint END
+FROM landing_usage
+GROUP BY customer_no, metric_no, (occurred_at AT TIME ZONE 'UTC')::date
+ORDER BY customer_no, metric_no, day
+ON CONFLICT ON CONSTRAINT usage_daily_pkey DO UPDATE SET
+    event_count = u.event_count + excluded.event_count,
+    digest = u.digest + excluded.digest,
+    value_sum = u.value_sum + excluded.value_sum,
+    value_max = greatest(u.value_max, excluded.value_max),
+    value_min = least(u.value_min, excluded.value_min),
+    last_event = greatest(u.last_event, excluded.last_event),
+    landing_no = greatest(u.landing_no, excluded.landing_no),
+    late_landing_no = greatest(u.late_landing_no, excluded.late_landing_no);
+
 -- name: total_windows :many
 -- params: $1 customer_no int4[], $2 metric_no int4[], $3 aggregation text[], $4 window_start timestamptz[], $5 window_end timestamptz[], $6 first_day date[], $7 after_day date[]
 -- why: additive aggregations of many windows in one statement: the whole days from the rollups, by their primary key, what is left of the window at both edges from raw events
@@ -8,7 +48,7 @@ SELECT
             WHEN 'count' THEN totals.event_count
             WHEN 'max' THEN totals.value_max
             WHEN 'min' THEN totals.value_min
-            WHEN 'last' THEN totals.last_value
+            WHEN 'last' THEN totals.last_event[3]
         END,
         0
     ) AS value,
@@ -27,23 +67,29 @@ CROSS JOIN LATERAL (
         sum(part.value_sum) AS value_sum,
         max(part.value_max) AS value_max,
         min(part.value_min) AS value_min,
-        (array_agg(part.last_value ORDER BY part.last_occurred_at DESC, part.last_arrival_no DESC)
-            FILTER (WHERE w.aggregation = 'last'))[1] AS last_value
+        max(part.last_event) FILTER (WHERE w.aggregation = 'last') AS last_event
     FROM (
         SELECT
-            d.event_count, d.digest, d.value_sum, d.value_max, d.value_min, d.last_value,
-            d.last_occurred_at, d.last_arrival_no
+            d.event_count, d.digest, d.value_sum, d.value_max, d.value_min, d.last_event
         FROM usage_daily AS d
         WHERE d.customer_no = w.customer_no AND d.metric_no = w.metric_no
             AND d.day >= w.first_day AND d.day < w.after_day
         UNION ALL
-        SELECT 1, e.payload_hash, e.value, e.value, e.value, e.value, e.occurred_at, e.arrival_no
+        SELECT
+            1, e.payload_hash, e.value, e.value, e.value,
+            CASE w.aggregation WHEN 'last' THEN
+                ARRAY[extract(epoch FROM e.occurred_at), e.arrival_no::numeric, e.value]
+            END
         FROM events AS e
         WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
             AND e.occurred_at >= w.window_start
             AND e.occurred_at < least(w.window_end, w.first_day AT TIME ZONE 'UTC')
         UNION ALL
-        SELECT 1, e.payload_hash, e.value, e.value, e.value, e.value, e.occurred_at, e.arrival_no
+        SELECT
+            1, e.payload_hash, e.value, e.value, e.value,
+            CASE w.aggregation WHEN 'last' THEN
+                ARRAY[extract(epoch FROM e.occurred_at), e.arrival_no::numeric, e.value]
+            END
         FROM events AS e
         WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
             AND e.occurred_at >= greatest(w.window_start, w.after_day AT TIME ZONE 'UTC')

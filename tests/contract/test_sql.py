@@ -34,7 +34,9 @@ _ALIASES = {
 
 @pytest.fixture(scope="module")
 async def conn(module_databases: TestDatabases) -> AsyncIterator[Any]:
+    """With the temporary table of landings, which statements name."""
     async with module_databases.live.connection() as conn:
+        await conn.execute(QUERIES["rollups.prepare"].text)
         yield conn
 
 

@@ -112,7 +112,7 @@ async def _check_exactly_once(database: Database) -> None:
     count = ROWS * 2 // 3 * ROW_EVENTS
     total = Decimal(ROWS * 2 // 3 * sum(range(ROW_EVENTS)))
     assert await fetch(
-        database, "SELECT count(*), count(DISTINCT event_key), sum(value) FROM events"
+        database, "SELECT count(*), count(DISTINCT idempotency_key), sum(value) FROM events"
     ) == [(count, count, total)]
     assert await fetch(database, "SELECT count(*) FROM event_keys") == [(count,)]
     assert await fetch(

@@ -10,14 +10,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from abaxus_core.domain.aggregation import Measurement, aggregate
-from abaxus_core.domain.digest import payload_hash
 from abaxus_core.domain.events import Event
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.repositories import events, rollups
 from abaxus_core.repositories.events import Aggregate, Window
 from abaxus_core.services.work import Context
 from tests.support.clock import FakeClock
-from tests.support.metering import METRICS, context_of, event, land_all, make_catalogue, offer
+from tests.support.metering import (
+    METRICS,
+    context_of,
+    event,
+    land_all,
+    make_catalogue,
+    offer,
+    payload_hash_of,
+)
 
 START = datetime(2026, 4, 28, tzinfo=UTC)
 HOURS = 24 * 6
@@ -121,6 +128,7 @@ def _expected(
     sent: Sequence[tuple[Decimal, datetime, object]],
     period: tuple[datetime, datetime],
 ) -> Aggregate:
+    metric_no = KINDS.index(metric) + 1
     start, end = period
     inside = [
         (place, each)
@@ -139,7 +147,7 @@ def _expected(
     return Aggregate(
         value=aggregate(metric["aggregation"], measured, percentile=metric.get("percentile")),
         event_count=len(inside),
-        digest=sum(payload_hash(each) for _, each in inside),
+        digest=sum(payload_hash_of(each, metric_no) for _, each in inside),
     )
 
 

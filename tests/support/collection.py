@@ -29,6 +29,7 @@ from abaxus_core.repositories import customers, invoices, payments
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
 from abaxus_plugins.sandbox.provider import Sandbox
+from tests.support.metering import intake_of
 
 ACTOR = "key_test"
 ENVIRON = {
@@ -48,17 +49,19 @@ def make_context(
     sender: EmailSender | None = None,
 ) -> Context:
     """A context as the composition root makes it; the sandbox charges unless told otherwise."""
+    settings, telemetry = config.load(ENVIRON), Telemetry()
     return Context(
         mode=database.mode,
         database=database,
         clock=clock,
         ids=Ids(clock),
-        settings=config.load(ENVIRON),
+        settings=settings,
         payment_providers={"sandbox": Sandbox()} if providers is None else providers,
         default_payment_provider=default,
         email_provider="outbox" if sender else None,
         email_sender=sender,
-        telemetry=Telemetry(),
+        telemetry=telemetry,
+        intake=intake_of(database, clock, settings, telemetry),
     )
 
 

@@ -5,14 +5,18 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from abaxus_core.domain.customers import Customer
-from abaxus_core.domain.events import Event
+from abaxus_core.domain.decimals import plain
+from abaxus_core.domain.digest import event_digest, event_key, payload_hash
+from abaxus_core.domain.events import Event, properties_text
+from abaxus_core.domain.instants import microseconds
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.kernel import config
 from abaxus_core.kernel.clock import Clock
+from abaxus_core.kernel.config import Settings
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.kernel.ids import Ids
 from abaxus_core.repositories import customers, metrics
-from abaxus_core.services.ingestion import Accepted, Offer, accept
+from abaxus_core.services.ingestion import Accepted, Intake, Offer
 from abaxus_core.services.landing import Landed, Lander
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
@@ -39,17 +43,31 @@ def context_of(database: Database, clock: Clock, **settings: str) -> Context:
         "API_MASTER_KEY": "k" * config.MASTER_KEY_LENGTH_MIN,
         **settings,
     }
+    settings = config.load(environ)
+    telemetry = Telemetry()
     return Context(
         mode=database.mode,
         database=database,
         clock=clock,
         ids=Ids(clock),
-        settings=config.load(environ),
+        settings=settings,
         payment_providers={},
         default_payment_provider=None,
         email_provider=None,
         email_sender=None,
-        telemetry=Telemetry(),
+        telemetry=telemetry,
+        intake=intake_of(database, clock, settings, telemetry),
+    )
+
+
+def intake_of(database: Database, clock: Clock, settings: Settings, telemetry: Telemetry) -> Intake:
+    """What takes events in, as the settings say."""
+    return Intake(
+        database,
+        clock,
+        telemetry,
+        backlog_max=settings.ingest_backlog_max,
+        backlog_age_max=settings.ingest_backlog_age_max,
     )
 
 
@@ -84,9 +102,21 @@ def event(key: str = "k1", **fields: object) -> Event:
     return Event(**given)
 
 
+def payload_hash_of(sent: Event, metric_no: int) -> int:
+    """What the event's row holds as its fingerprint."""
+    return payload_hash(
+        event_key(event_digest(sent.customer_id, sent.idempotency_key)),
+        metric_no,
+        microseconds(sent.timestamp),
+        plain(sent.value),
+        sent.subscription_id,
+        properties_text(sent.properties) if sent.properties else None,
+    )
+
+
 async def offer(context: Context, *offers: Offer) -> list[bool | str]:
     """What became of each: its error's code, or whether it was a duplicate."""
-    results = await accept(context, offers)
+    results = await context.intake.accept(offers)
     return [one.duplicate if isinstance(one, Accepted) else one.code for one in results]
 
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from abaxus_core.domain.aggregation import AGGREGATIONS, Aggregation, Measurement, aggregate
-from abaxus_core.domain.digest import event_key
+from abaxus_core.domain.digest import event_digest
 from abaxus_core.domain.instants import parse_instant
 from abaxus_core.domain.periods import Period
 from tests.vectors.case import Case, NotApplicable
@@ -83,7 +83,7 @@ def _once(events: list[Event]) -> list[Event]:
     seen = set()
     kept = []
     for place, event in enumerate(events):
-        key = event_key("vector", event.get("id") or f"event-{place}")
+        key = event_digest("vector", event.get("id") or f"event-{place}")
         if key not in seen:
             seen.add(key)
             kept.append(event)

@@ -16,7 +16,7 @@ ASKED: dict[str, tuple[object, ...]] = {
     "billing.accounts": ([7],),
     "billing.credits": ([7],),
     "billing.subscriptions": ([7], MAY),
-    "billing.changed_days": ([7],),
+    "billing.changed_days": ([7], 3),
     "billing.open_windows": ([7],),
     "billing.billed": (["sub_c7"], [APRIL]),
     "invoices.get": ("inv_1",),

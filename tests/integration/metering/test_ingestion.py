@@ -6,10 +6,10 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from abaxus_core.domain.digest import event_id, event_key
+from abaxus_core.domain.digest import event_digest, event_id
 from abaxus_core.errors import InvalidInput, RateLimited
 from abaxus_core.services import metrics
-from abaxus_core.services.ingestion import BACKLOG_RETRY_AFTER_S, Accepted, accept
+from abaxus_core.services.ingestion import BACKLOG_RETRY_AFTER_S, Accepted
 from abaxus_core.services.work import SYSTEM, Context, perform
 from tests.support.clock import FakeClock
 from tests.support.metering import context_of, event, fetch, land_all, offer
@@ -21,13 +21,13 @@ async def test_valid_events_of_a_request_become_one_row(context: Context) -> Non
         context.database, "SELECT event_count, events FROM event_inbox"
     )
     assert count == 2
-    assert [queued[5:7] for queued in msgspec.json.decode(events)] == [["1", "a"], ["2.5", "b"]]
+    assert [queued[4:6] for queued in msgspec.json.decode(events)] == [["1", "a"], ["2.5", "b"]]
 
 
 async def test_the_event_id_follows_from_customer_and_key(context: Context) -> None:
-    expected = event_id(event_key("acme", "a"))
+    expected = event_id(event_digest("acme", "a"))
     for _ in range(2):
-        (result,) = await accept(context, [event("a")])
+        (result,) = await context.intake.accept([event("a")])
         assert isinstance(result, Accepted)
         assert result.event_id == expected
         await land_all(context)
@@ -61,7 +61,7 @@ async def test_a_bad_event_is_refused_alone(
 
 async def test_an_item_that_did_not_decode_stays_where_it_was(context: Context) -> None:
     undecodable = InvalidInput("is not a number", field="value")
-    results = await accept(context, [event("a"), undecodable, event("b")])
+    results = await context.intake.accept([event("a"), undecodable, event("b")])
     assert results[1] is undecodable
     assert await fetch(context.database, "SELECT event_count FROM event_inbox") == [(2,)]
 
@@ -92,10 +92,10 @@ async def test_a_known_event_is_a_duplicate_and_writes_nothing(context: Context)
 
 async def test_a_replay_is_answered_though_its_metric_was_deactivated(context: Context) -> None:
     used = event("a", metric_key="calls")
-    (first,) = await accept(context, [used])
+    (first,) = await context.intake.accept([used])
     await land_all(context)
     await perform(context, SYSTEM, lambda work: metrics.deactivate(work, "calls"))
-    (again,) = await accept(context, [used])
+    (again,) = await context.intake.accept([used])
     assert isinstance(first, Accepted)
     assert again == msgspec.structs.replace(first, duplicate=True)
     assert await offer(context, event("new", metric_key="calls")) == ["METRIC_INACTIVE"]

@@ -5,10 +5,12 @@ import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 
+from abaxus_core.domain.instants import microseconds
 from abaxus_core.kernel.database import Connection
-from abaxus_core.repositories import inbox, watermarks
+from abaxus_core.repositories import watermarks
 from abaxus_core.repositories.inbox import QueuedEvent
 from abaxus_core.services import landing
 from abaxus_core.services.landing import Lander
@@ -21,9 +23,9 @@ async def test_an_event_lands_with_its_rollup(context: Context) -> None:
     await land_all(context)
     assert await fetch(
         context.database,
-        "SELECT day::text, event_count, value_sum, value_max, value_min, last_value"
+        "SELECT day::text, event_count, value_sum, value_max, value_min, last_event"
         " FROM usage_daily",
-    ) == [("2026-05-01", 2, Decimal("3.5"), Decimal(2), Decimal("1.5"), Decimal(2))]
+    ) == [("2026-05-01", 2, Decimal("3.5"), Decimal(2), Decimal("1.5"), None)]
     assert await fetch(context.database, "SELECT 1 FROM event_inbox") == []
 
 
@@ -68,9 +70,9 @@ async def test_the_same_keys_under_other_timestamps_land_once(context: Context) 
 async def test_a_poisoned_row_is_set_aside_and_blocks_nobody(context: Context) -> None:
     await offer(context, event("a"))
     bad_json, bad_value, bad_properties = b"[[1,", _queued(value="one"), _queued(properties="{")
-    await _append_raw(context, bad_json, inbox.encode_events([bad_value]))
+    await _append_raw(context, bad_json, msgspec.json.encode([bad_value]))
     await offer(context, event("b"))
-    await _append_raw(context, inbox.encode_events([bad_properties]))
+    await _append_raw(context, msgspec.json.encode([bad_properties]))
     await offer(context, event("c"))
     (landed,) = await land_all(context)
     assert (landed.row_count, landed.quarantined_count, landed.stored_count) == (6, 3, 3)
@@ -190,9 +192,8 @@ def _queued(**fields: object) -> QueuedEvent:
     given: dict[str, object] = {
         "customer_no": 1,
         "metric_no": 1,
-        "event_key": "00000000-0000-0000-0000-000000000001",
-        "payload_hash": 1,
-        "occurred_at": T0,
+        "key": bytes(12),
+        "occurred_us": microseconds(T0),
         "value": "1",
         "idempotency_key": "poison",
         "subscription_id": None,

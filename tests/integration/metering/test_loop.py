@@ -46,7 +46,7 @@ async def test_what_nobody_told_of_is_found_by_the_poll(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(landing, "POLL_S", 0.01)
-    monkeypatch.setattr("abaxus_core.services.ingestion.TOPIC", "nobody listens")
+    monkeypatch.setattr("abaxus_core.services.ingestion.INBOX", "nobody listens")
     stop = asyncio.Event()
     loop = asyncio.create_task(landing.run(context.database, context.clock, stop))
     await offer(context, event("a"))

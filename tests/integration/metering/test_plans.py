@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from uuid import UUID
 
 import pytest
 
@@ -17,9 +16,8 @@ ASKED: dict[str, tuple[object, ...]] = {
         2**63 - 1,
     ),
     "events.count_late": (1, 1, T0, WEEK, 2**63 - 1),
-    "events.page": (1, None, T0, WEEK, WEEK, UUID(int=0), 50),
-    "events.known": ([1], [UUID(int=0)]),
-    "events.conflicting": ([1], [UUID(int=0)], [0]),
+    "events.page": (1, None, T0, WEEK, WEEK, 0, 50),
+    "event_keys.known": ([1], [0], [0]),
     "rollups.total_windows": (
         *([1], [1], ["sum"], [T0], [WEEK]),
         *([T0.date()], [WEEK.date()]),

@@ -191,7 +191,7 @@ async def test_events_are_listed_newest_first_page_by_page(context: Context) -> 
             if not rows:
                 break
             seen += [row.idempotency_key for row in rows]
-            before = rows[-1].occurred_at, rows[-1].event_key
+            before = rows[-1].occurred_at, rows[-1].arrival_no
     assert seen[:14] == [f"k{n}" for n in reversed(range(14))]
     assert sorted(seen[14:]) == [f"same{n}" for n in range(5)]
 

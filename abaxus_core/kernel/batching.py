@@ -1,0 +1,72 @@
+"""Doing at once what many ask for one by one, without making anybody wait for company.
+
+Self-clocking: what arrives while a run is on its way goes into the next one, which starts as soon
+as that one has returned. A lone item is run at once; under load the runs grow (performance.md B2).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Full(Exception):
+    """More wait already than may."""
+
+
+class Batcher(Generic[T, R]):
+    """Runs items in batches of at most `size_max`, one batch at a time, while at most `waiting_max`
+    wait. `run` answers one result per item, in order; what it raises reaches all of its batch."""
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        *,
+        size_max: int,
+        waiting_max: int,
+    ) -> None:
+        self._run = run
+        self._size_max = size_max
+        self._waiting_max = waiting_max
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def submit(self, item: T) -> R:
+        """The result of `item`. Raises what its run raised, or Full."""
+        if len(self._waiting) >= self._waiting_max:
+            raise Full
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain(), name="batcher")
+        return await answer
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._waiting[: self._size_max]
+                del self._waiting[: self._size_max]
+                await self._answer(batch)
+        finally:
+            self._task = None
+
+    async def _answer(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            results = await self._run([item for item, _ in batch])
+        except BaseException as error:
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(_apart(error))
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_, answer), result in zip(batch, results, strict=True):
+            if not answer.done():
+                answer.set_result(result)
+
+
+def _apart(error: BaseException) -> BaseException:
+    """What those who wait are told; that the run itself was cancelled is not theirs to be."""
+    return error if isinstance(error, Exception) else ConnectionError("the batch was interrupted")
