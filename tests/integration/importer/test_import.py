@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from tests.support.postgres import TestDatabases
 from tests.support.waiting import eventually
 
 HEADER = "customer_id,metric_key,value,timestamp,idempotency_key,subscription_id,properties.user\n"
+DOCS = Path(__file__).parents[3] / "docs" / "importing.md"
 READ_AS_NDJSON = Reading(kind="ndjson")
 
 
@@ -568,6 +570,29 @@ async def test_a_dry_run_shows_what_would_be_sent(tmp_path: Path) -> None:
         "5 records, 1 of them not worth sending; nothing was sent",
     ]
     assert left_in(tmp_path) == ["e.csv"]
+
+
+async def test_the_example_of_the_documentation(tmp_path: Path) -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    (command,) = [each for each in text.split("```") if "calls.csv.zst" in each]
+    calls = b"account,at,seconds,ref,area_code\nacme,2026-05-01T12:00:00Z,61,call-1,0711\n"
+    (tmp_path / "calls.csv.zst").write_bytes(zstandard.compress(calls))
+    arguments = shlex.split(command.replace("\\\n", " "))
+    assert arguments[:3] == ["abaxus", "events", "import"]
+    told, _, code = await run_command(
+        Api(None, "http://127.0.0.1:1", ""), *arguments[3:], cwd=tmp_path
+    )
+    assert (code, json.loads(told)) == (
+        0,
+        {
+            "customer_id": "acme",
+            "timestamp": "2026-05-01T12:00:00Z",
+            "value": "61",
+            "idempotency_key": "call-1",
+            "metric_key": "call_seconds",
+            "properties": {"region": "0711"},
+        },
+    )
 
 
 async def exists(path: Path) -> bool:
