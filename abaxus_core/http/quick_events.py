@@ -2,13 +2,14 @@
 
 codec.py reads any JSON exactly, through a tree; most of what an ingesting caller sends needs no
 tree. Here msgspec decodes straight into types, wherever the bytes alone show that the result is
-the same: no escape in any text (so no NUL and no lone surrogate), no blank after a quote and no
-name twice (so the colons after quotes are as many as the names), decimals in plain digits, flat
-properties. Everything else, and everything that is wrong, is left to codec.py, which says why.
+the same: no escape in any text (so no NUL and no lone surrogate, and a quote only begins or ends a
+text), as many quotes as the texts that were read have (so no name stood twice), decimals in plain
+digits, flat properties. Everything else, and everything that is wrong, is left to codec.py, which
+says why.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Final, TypeAlias, cast
@@ -18,16 +19,15 @@ import msgspec
 from abaxus_core.domain.events import Event
 from abaxus_core.http.codec import IdempotencyKey
 
-NAMES_REQUIRED: Final = 5
+# Of five names and the four texts beside the value; two for each.
+QUOTES_REQUIRED: Final = 18
+QUOTES_AROUND_EVENTS: Final = 2
 
-_LOOSE: Final = (b"\\", b'" ', b'"\n', b'"\t', b'"\r')
 _TEXT_VALUE: Final = re.compile(rb'"value":"-?[0-9]{1,28}(?:\.[0-9]{1,10})?"')
 _PLAIN: Final = re.compile(r"-?[0-9]{1,28}(?:\.[0-9]{1,10})?").fullmatch
 _IDS: Final = re.compile(r"[A-Za-z0-9_.:-]+").fullmatch
 _ID_LENGTH_MAX: Final = 128
 _SHORT: Final = 12
-
-
 _Flat: TypeAlias = str | int | bool
 
 
@@ -53,48 +53,58 @@ _decode_batch = msgspec.json.Decoder(_QuickBatch).decode
 
 def read_event(raw: bytes) -> Event | None:
     """The one event in `raw`, or None where codec.py has to look."""
-    if _is_loose(raw):
+    if b"\\" in raw:
         return None
     try:
         read = _decode_one(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return _event(read) if _is_exact(raw, (read,), names=0) else None
+    events = _exact(raw, [read], 0)
+    return events[0] if events is not None else None
 
 
 def read_batch(raw: bytes) -> list[Event] | None:
     """The events of the batch in `raw`, or None where codec.py has to look."""
-    if _is_loose(raw):
+    if b"\\" in raw:
         return None
     try:
         read = _decode_batch(raw).events
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return [_event(each) for each in read] if _is_exact(raw, read, names=1) else None
+    return _exact(raw, read, QUOTES_AROUND_EVENTS)
 
 
-def _is_loose(raw: bytes) -> bool:
-    return any(each in raw for each in _LOOSE)
+def _exact(raw: bytes, read: Sequence[_Quick], quotes: int) -> list[Event] | None:
+    """The events, if nothing in `raw` can mean anything else; `quotes` are around them.
 
-
-def _is_exact(raw: bytes, read: Collection[_Quick], *, names: int) -> bool:
-    """Whether nothing stood twice and every value is spelt plainly; `names` are around the events.
-
-    A name that is there with null counts as one that is not, so such a body is left to codec.py.
+    A name that is there with null has quotes that are not expected, and is left to codec.py.
     """
+    events = []
     for each in read:
-        names += NAMES_REQUIRED
-        if each.properties is not None:
-            names += 1 + len(each.properties)
-        if each.subscription_id is not None:
-            names += 1
         spelt = str(each.value)
-        if not (len(spelt) <= _SHORT and spelt.isdigit()) and not _PLAIN(spelt):
-            return False
-    if raw.count(b'":') != names or not _are_ids({each.customer_id for each in read}):
-        return False
-    texts = raw.count(b'"value":"')
-    return texts == 0 or len(_TEXT_VALUE.findall(raw)) == texts
+        if (len(spelt) > _SHORT or "E" in spelt) and not _PLAIN(spelt):
+            return None
+        quotes += QUOTES_REQUIRED
+        if each.properties is not None:
+            quotes += 2 + _quotes_in(each.properties)
+        if each.subscription_id is not None:
+            quotes += 4
+        events.append(_event(each))
+    if not _are_ids({each.customer_id for each in read}):
+        return None
+    found = raw.count(b'"')
+    return events if found == quotes or found == quotes + _quotes_of_values(raw, read) else None
+
+
+def _quotes_in(properties: Mapping[str, _Flat]) -> int:
+    return 2 * len(properties) + 2 * sum(isinstance(each, str) for each in properties.values())
+
+
+def _quotes_of_values(raw: bytes, read: Sequence[_Quick]) -> int:
+    """Of values that are texts of plain digits; a property of that name would be taken for one."""
+    if any(each.properties and "value" in each.properties for each in read):
+        return -1
+    return 2 * len(_TEXT_VALUE.findall(raw))
 
 
 def _are_ids(texts: Collection[str]) -> bool:
