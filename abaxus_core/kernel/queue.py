@@ -22,6 +22,7 @@ _enqueue = _sql.exec("enqueue")
 _enqueue_many = _sql.exec("enqueue_many")
 _cancel = _sql.exec("cancel")
 _depth = _sql.many("depth")
+_encode = msgspec.json.Encoder().encode
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -119,7 +120,7 @@ async def enqueue(
     must run once more after every change.
     """
     _refuse_long_key(unique_key)
-    text = msgspec.json.encode(payload).decode()
+    text = _encode(payload).decode()
     added = await _enqueue(
         conn, kind.name, text, kind.priority, due_at, kind.attempts_max, unique_key
     )
@@ -140,7 +141,7 @@ async def enqueue_many(
     added = 0
     for start in range(0, len(payloads), BATCH_MAX):
         batch = payloads[start : start + BATCH_MAX]
-        texts = [msgspec.json.encode(payload).decode() for payload in batch]
+        texts = [_encode(payload).decode() for payload in batch]
         batch_keys = list(islice(keys, len(batch)))
         for key in batch_keys:
             _refuse_long_key(key)

@@ -22,8 +22,8 @@ def pins(lock: str) -> dict[str, str]:
     return {requirement.name: str(requirement.specifier) for requirement in found}
 
 
-def test_all_four_are_here() -> None:
-    assert LOCKS == ["build.txt", "dev.txt", "image.txt", "run.txt"]
+def test_all_five_are_here() -> None:
+    assert LOCKS == ["bench.txt", "build.txt", "dev.txt", "image.txt", "run.txt"]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -47,3 +47,8 @@ def test_everything_is_pinned_and_hashed(lock: str) -> None:
 @pytest.mark.parametrize("lock", ["build.txt", "image.txt", "run.txt"])
 def test_what_is_tested_is_what_ships(lock: str) -> None:
     assert pins(lock).items() <= pins("dev.txt").items()
+
+
+def test_what_is_measured_is_what_is_tested() -> None:
+    bench, dev = pins("bench.txt"), pins("dev.txt")
+    assert {name: bench[name] for name in bench.keys() & dev.keys()}.items() <= dev.items()
