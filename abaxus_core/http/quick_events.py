@@ -10,7 +10,7 @@ says why.
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final, TypeAlias, cast
 
@@ -23,12 +23,14 @@ from abaxus_core.http.codec import IdempotencyKey
 QUOTES_REQUIRED: Final = 18
 QUOTES_AROUND_EVENTS: Final = 2
 
-_TEXT_VALUE: Final = re.compile(rb'"value":"-?[0-9]{1,28}(?:\.[0-9]{1,10})?"')
+_TEXT_VALUE: Final = re.compile(rb'"value": ?"-?[0-9]{1,28}(?:\.[0-9]{1,10})?"')
 _PLAIN: Final = re.compile(r"-?[0-9]{1,28}(?:\.[0-9]{1,10})?").fullmatch
 _IDS: Final = re.compile(r"[A-Za-z0-9_.:-]+").fullmatch
 _ID_LENGTH_MAX: Final = 128
 _SHORT: Final = 12
-_Flat: TypeAlias = str | int | bool
+# In UTC, an instant of the years 1 and 9999 may be none: that overflows.
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, OverflowError)
+_Flat: TypeAlias = str | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | bool
 
 
 class _Quick(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -56,10 +58,9 @@ def read_event(raw: bytes) -> Event | None:
     if b"\\" in raw:
         return None
     try:
-        read = _decode_one(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        events = _exact(raw, [_decode_one(raw)], 0)
+    except _UNREADABLE:
         return None
-    events = _exact(raw, [read], 0)
     return events[0] if events is not None else None
 
 
@@ -68,10 +69,9 @@ def read_batch(raw: bytes) -> list[Event] | None:
     if b"\\" in raw:
         return None
     try:
-        read = _decode_batch(raw).events
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _exact(raw, _decode_batch(raw).events, QUOTES_AROUND_EVENTS)
+    except _UNREADABLE:
         return None
-    return _exact(raw, read, QUOTES_AROUND_EVENTS)
 
 
 def _exact(raw: bytes, read: Sequence[_Quick], quotes: int) -> list[Event] | None:
@@ -117,7 +117,7 @@ def _event(read: _Quick) -> Event:
         customer_id=read.customer_id,
         metric_key=read.metric_key,
         value=read.value,
-        timestamp=read.timestamp,
+        timestamp=read.timestamp.astimezone(UTC),
         idempotency_key=read.idempotency_key,
         properties=cast("dict[str, object] | None", read.properties),
         subscription_id=read.subscription_id,
