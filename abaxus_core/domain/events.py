@@ -6,18 +6,19 @@ from decimal import Decimal
 
 import msgspec
 
-from abaxus_core.domain.decimals import check_decimal
-from abaxus_core.domain.instants import AHEAD_MAX, check_instant
+from abaxus_core.domain.decimals import check_decimal, plain
+from abaxus_core.domain.instants import AHEAD_MAX, INSTANT_MIN, check_instant, microseconds
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.errors import Conflict, InvalidInput
 
 PROPERTIES_MAX = 64
 PROPERTIES_BYTES_MAX = 16 * 1024
 IDEMPOTENCY_KEY_MAX = 255
+_EARLIEST_US = microseconds(INSTANT_MIN)
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One usage event as the caller sent it, its timestamp in UTC."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One usage event as the caller sent it."""
 
     customer_id: str
     metric_key: str
@@ -26,6 +27,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str
     properties: dict[str, object] | None = None
     subscription_id: str | None = None
+
+
+class Spelled(msgspec.Struct, frozen=True, gc=False):
+    """What an event says beside whose it is, in the one spelling that is stored and fingerprinted.
+
+    `occurred_us` as `instants.microseconds`, `value` in plain notation, `properties` as
+    `properties_text` or None where there are none.
+    """
+
+    occurred_us: int
+    value: str
+    properties: str | None
 
 
 _json = msgspec.json.Encoder(decimal_format="number", order="sorted")
@@ -44,34 +57,54 @@ def check_active(metric: Metric) -> None:
         )
 
 
-def check_event(event: Event, metric: Metric, now: datetime) -> None:
-    """Raise InvalidInput, with the field, unless the event fits its metric.
+def latest(now: datetime) -> int:
+    """Return the last instant that an event may carry, as `instants.microseconds`."""
+    return microseconds(now + AHEAD_MAX)
 
-    A timestamp more than 24 h after `now` is TIMESTAMP_IN_FUTURE. Whether the metric takes new
-    events is check_active's: one that is known already is a replay all the same.
+
+def spelled(event: Event, metric: Metric, latest_us: int) -> Spelled:
+    """Return the event in its one spelling. Raises InvalidInput, with the field, unless it fits
+    its metric.
+
+    A timestamp after `latest_us` is TIMESTAMP_IN_FUTURE. Whether the metric takes new events is
+    check_active's: one that is known already is a replay all the same.
     """
     if not 1 <= len(event.idempotency_key) <= IDEMPOTENCY_KEY_MAX:
         raise InvalidInput(
             f"must have 1 to {IDEMPOTENCY_KEY_MAX} characters", field="idempotency_key"
         )
-    check_decimal(event.value, "value")
-    if metric.value_type == "integer" and event.value != event.value.to_integral_value():
+    value = plain(check_decimal(event.value, "value"))
+    if metric.value_type == "integer" and "." in value:
         raise InvalidInput(f"metric {metric.key} takes whole numbers only", field="value")
-    if check_instant(event.timestamp, "timestamp") > now + AHEAD_MAX:
+    occurred_us = _occurred_us(event.timestamp, latest_us)
+    return Spelled(occurred_us, value, _properties(event.properties, metric))
+
+
+def _occurred_us(timestamp: datetime, latest_us: int) -> int:
+    if timestamp.tzinfo is None:
+        check_instant(timestamp, "timestamp")
+    occurred_us = microseconds(timestamp)
+    if not occurred_us >= _EARLIEST_US:
+        check_instant(timestamp, "timestamp")
+    if occurred_us > latest_us:
         raise InvalidInput(
             "must not be more than 24 hours ahead", code="TIMESTAMP_IN_FUTURE", field="timestamp"
         )
-    _check_properties(event.properties, metric)
+    return occurred_us
 
 
-def _check_properties(properties: Mapping[str, object] | None, metric: Metric) -> None:
+def _properties(properties: Mapping[str, object] | None, metric: Metric) -> str | None:
     given = properties or {}
-    if len(given) > PROPERTIES_MAX:
-        raise InvalidInput(f"must have at most {PROPERTIES_MAX} keys", field="properties")
-    if given and len(properties_text(given).encode()) > PROPERTIES_BYTES_MAX:
-        raise InvalidInput(f"must take at most {PROPERTIES_BYTES_MAX} bytes", field="properties")
     if metric.property is not None and given.get(metric.property) is None:
         raise InvalidInput(
             f"metric {metric.key} counts distinct values of this property",
             field=f"properties.{metric.property}",
         )
+    if not given:
+        return None
+    if len(given) > PROPERTIES_MAX:
+        raise InvalidInput(f"must have at most {PROPERTIES_MAX} keys", field="properties")
+    text = properties_text(given)
+    if len(text.encode()) > PROPERTIES_BYTES_MAX:
+        raise InvalidInput(f"must take at most {PROPERTIES_BYTES_MAX} bytes", field="properties")
+    return text

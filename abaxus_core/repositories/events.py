@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from abaxus_core.domain.instants import instant_of, microseconds
+from abaxus_core.domain.instants import instant_of
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
@@ -19,34 +19,40 @@ _sql = queries("events")
 _ensure_partitions = _sql.exec("ensure_partitions")
 _record_conflicts = _sql.exec("record_conflicts")
 _aggregate_windows = _sql.many("aggregate_windows")
+_aggregate_groups = _sql.many("aggregate_groups")
 _count_late = _sql.one("count_late")
 _page = _sql.many("page")
 
 EVERYTHING: Final = 2**63 - 1
 _SHOWN: Final = ("metric_no", "value", "idempotency_key", "subscription_id")
-_COLUMNS: Final = (
+METERED: Final = (
     "customer_no",
     "metric_no",
     "occurred_at",
     "arrival_no",
     "payload_hash",
-    "received_at",
-    "landing_no",
     "value",
+)
+_COLUMNS: Final = (
+    *METERED,
+    "landing_no",
+    "received_at",
     "idempotency_key",
     "subscription_id",
     "properties",
 )
 _ROWS_PER_CHUNK: Final = 2_000
-_pack_head = Struct(">hiiiiiqiqiqiq").pack
+_ROW_HEAD: Final = copy_format.count(len(_COLUMNS))
+_pack_metered = Struct(">iiiiiqiqiq").pack
 
 
 class ArrivedEvent(msgspec.Struct, frozen=True, gc=False):
-    """A queued event with when it was accepted, and its place in the order of acceptance."""
+    """A queued event with its place in the order of acceptance, and when it was accepted, as
+    `instants.microseconds`."""
 
     event: QueuedEvent
     arrival_no: int
-    received_at: datetime
+    received_us: int
     payload_hash: int
 
 
@@ -68,6 +74,14 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
     value: Decimal
     event_count: int
     digest: int
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """The events of a window that have one text of a property; `name` None: that have none."""
+
+    name: str | None
+    value: Decimal
+    event_count: int
 
 
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,48 +115,63 @@ async def ensure_partitions(conn: Connection, months: Collection[date]) -> None:
     await _ensure_partitions(conn, sorted(months))
 
 
-async def insert(conn: Connection, arrived: Sequence[ArrivedEvent], landing_no: int) -> None:
-    """Store events whose keys are stored. The partitions must be there."""
+async def insert(conn: Connection, arrived: Sequence[ArrivedEvent], landing_no: int) -> list[bytes]:
+    """Store events whose keys are stored. The partitions must be there.
+
+    Returns their METERED columns as fields of COPY's, for `rollups.add`.
+    """
+    metered: list[bytes] = []
     await conn.copy_to_table(
-        "events", source=_copied(arrived, landing_no), columns=_COLUMNS, format="binary"
+        "events",
+        source=_copied(arrived, landing_no, metered),
+        columns=_COLUMNS,
+        format="binary",
     )
+    return metered
 
 
-async def _copied(arrived: Sequence[ArrivedEvent], landing_no: int) -> AsyncIterator[bytes]:
+async def _copied(
+    arrived: Sequence[ArrivedEvent], landing_no: int, metered: list[bytes]
+) -> AsyncIterator[bytes]:
     """In chunks, so that the server stores one while the next is being made."""
     landed = copy_format.int8(landing_no)
     yield copy_format.HEADER
     for start in range(0, len(arrived), _ROWS_PER_CHUNK):
         chunk = arrived[start : start + _ROWS_PER_CHUNK]
-        yield b"".join([_row(each, landed) for each in chunk])
+        fields = [_metered(each) for each in chunk]
+        metered += fields
+        pairs = zip(fields, chunk, strict=True)
+        yield b"".join([_ROW_HEAD + known + landed + _rest(each) for known, each in pairs])
     yield copy_format.TRAILER
 
 
-def _row(arrived: ArrivedEvent, landed: bytes) -> bytes:
+def _metered(arrived: ArrivedEvent) -> bytes:
     event = arrived.event
-    head = _pack_head(
-        len(_COLUMNS), 4, event.customer_no, 4, event.metric_no, 8, event.occurred_us,
-        8, arrived.arrival_no, 8, arrived.payload_hash, 8, microseconds(arrived.received_at),
-    )  # fmt: skip
+    return _pack_metered(
+        4, event.customer_no, 4, event.metric_no, 8, event.occurred_us, 8, arrived.arrival_no,
+        8, arrived.payload_hash,
+    ) + copy_format.numeric(event.value)  # fmt: skip
+
+
+def _rest(arrived: ArrivedEvent) -> bytes:
+    event = arrived.event
     return (
-        head
-        + landed
-        + copy_format.numeric(event.value)
+        copy_format.int8(arrived.received_us)
         + copy_format.text(event.idempotency_key)
         + copy_format.text(event.subscription_id)
         + copy_format.jsonb(event.properties)
     )
 
 
-async def record_conflicts(conn: Connection, second: Sequence[ArrivedEvent]) -> None:
-    """Keep each payload that came second under its key, once."""
+async def record_conflicts(conn: Connection, second: Sequence[ArrivedEvent]) -> int:
+    """Keep each payload that came second under its key, once; return how many are new."""
     keys = [event_keys.parts(identity_of(each)) for each in second]
-    await _record_conflicts(
+    return await _record_conflicts(
         conn,
         *([part[place] for part in keys] for place in range(3)),
         [each.payload_hash for each in second],
         [_named(each.event) for each in second],
-        [each.received_at for each in second],
+        [instant_of(each.received_us) for each in second],
     )
 
 
@@ -179,6 +208,31 @@ async def aggregate(
     )
     return [
         Aggregate(value=row["value"], event_count=row["event_count"], digest=int(row["digest"]))
+        for row in rows
+    ]
+
+
+async def aggregate_groups(
+    conn: Connection, window: Window, group_by: str, *, rows_max: int
+) -> list[Group]:
+    """Return the exact aggregate of each group of the window's events, most events first.
+
+    Events are grouped by the text of the property `group_by`, as `Measurement.property` has it.
+    """
+    rows = await _aggregate_groups(
+        conn,
+        window.customer_no,
+        window.metric_no,
+        window.aggregation,
+        window.property,
+        window.percentile,
+        window.start,
+        window.end,
+        group_by,
+        rows_max,
+    )
+    return [
+        Group(name=row["group_name"], value=row["value"], event_count=row["event_count"])
         for row in rows
     ]
 

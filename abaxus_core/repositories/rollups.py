@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from struct import Struct
 from typing import Final
 
 from abaxus_core.domain.aggregation import ADDITIVE
@@ -10,7 +9,7 @@ from abaxus_core.domain.instants import day_start
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
 from abaxus_core.repositories import copy_format, events
-from abaxus_core.repositories.events import Aggregate, ArrivedEvent, Window
+from abaxus_core.repositories.events import Aggregate, Window
 
 _sql = queries("rollups")
 _prepare = _sql.exec("prepare")
@@ -21,47 +20,27 @@ _metrics_used = _sql.many("metrics_used")
 # A landing this many days after a day marks it as changed late.
 LATE_DAYS: Final = 2
 _ONE_DAY = timedelta(days=1)
-_ROWS_PER_CHUNK: Final = 4_000
-_COLUMNS: Final = (
-    "customer_no",
-    "metric_no",
-    "occurred_at",
-    "payload_hash",
-    "arrival_no",
-    "value",
-)
-_pack_head = Struct(">hiiiiiqiqiq").pack
+_ROW_HEAD: Final = copy_format.count(len(events.METERED))
 
 
 async def add(
-    conn: Connection, arrived: Sequence[ArrivedEvent], *, landing_no: int, landed_on: date
+    conn: Connection, metered: Sequence[bytes], *, landing_no: int, landed_on: date
 ) -> None:
-    """Add events, which are stored in the same transaction, to their days.
+    """Add events, stored in the same transaction by `events.insert`, to their days.
 
     `landed_on` is today's UTC day. Takes the days' locks, in ascending order, until the commit.
     """
     await _prepare(conn)
     await conn.copy_to_table(
-        "landing_usage", source=_copied(arrived), columns=_COLUMNS, format="binary"
+        "landing_usage", source=_copied(metered), columns=events.METERED, format="binary"
     )
     await _add(conn, landing_no, landed_on - LATE_DAYS * _ONE_DAY)
 
 
-async def _copied(arrived: Sequence[ArrivedEvent]) -> AsyncIterator[bytes]:
+async def _copied(metered: Sequence[bytes]) -> AsyncIterator[bytes]:
     yield copy_format.HEADER
-    for start in range(0, len(arrived), _ROWS_PER_CHUNK):
-        chunk = arrived[start : start + _ROWS_PER_CHUNK]
-        yield b"".join([_row(each) for each in chunk])
+    yield _ROW_HEAD + _ROW_HEAD.join(metered)
     yield copy_format.TRAILER
-
-
-def _row(arrived: ArrivedEvent) -> bytes:
-    event = arrived.event
-    head = _pack_head(
-        len(_COLUMNS), 4, event.customer_no, 4, event.metric_no, 8, event.occurred_us,
-        8, arrived.payload_hash, 8, arrived.arrival_no,
-    )  # fmt: skip
-    return head + copy_format.numeric(event.value)
 
 
 async def aggregate(conn: Connection, windows: Sequence[Window]) -> list[Aggregate]:

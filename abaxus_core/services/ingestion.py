@@ -12,9 +12,8 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from abaxus_core.domain.decimals import plain
 from abaxus_core.domain.digest import event_digest, event_id, event_key
-from abaxus_core.domain.events import Event, check_active, check_event, properties_text
+from abaxus_core.domain.events import Event, check_active, latest, spelled
 from abaxus_core.domain.instants import microseconds
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.errors import AbaxusError, InvalidInput, NotFound, RateLimited
@@ -33,7 +32,7 @@ SINGLES_WAITING_MAX: Final = 10_000
 BACKLOG_RETRY_AFTER_S: Final = 5
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`duplicate`: known already, from before or from earlier in the request."""
 
     event_id: str
@@ -82,14 +81,14 @@ class Intake:
         Raises RateLimited BACKLOG_FULL, and writes nothing, while too much waits to land.
         """
         assert len(offers) <= BATCH_MAX, "the route bounds a batch"
-        results = await self._queue(await self._check(offers))
+        results = await self._queue(await self.check(offers))
         for outcome, count in Counter(map(outcome_of, results)).items():
             self._telemetry.events_seen(self._database.mode, outcome, count)
         return results
 
     async def accept_one(self, event: Event) -> Result:
         """Queue one event as `accept` does, in one commit with those that arrive meanwhile."""
-        (checked,) = await self._check([event])
+        (checked,) = await self.check([event])
         result: Result = checked if isinstance(checked, AbaxusError) else await self._join(checked)
         self._telemetry.events_seen(self._database.mode, outcome_of(result), 1)
         return result
@@ -100,27 +99,26 @@ class Intake:
         except Full as error:
             raise _full() from error
 
-    async def _check(self, offers: Sequence[Offer]) -> list[Checked | AbaxusError]:
+    async def check(self, offers: Sequence[Offer]) -> list[Checked | AbaxusError]:
+        """Hold events against the catalogue; return one result per item, in order."""
         return await check(self._names, offers, self._clock())
 
     async def _queue(self, checked: Sequence[Checked | AbaxusError]) -> Sequence[Result]:
         """Write what is new as one row, and payloads that came second as conflicts."""
-        named = [each.identity for each in checked if isinstance(each, Checked)]
         async with self._database.connection() as conn:
-            known = await event_keys.known(conn, named)
-            sorting = Sorting(known)
-            results = [sorting.add(each) for each in checked]
+            sorting = await sort(conn, checked)
             if sorting.second:
                 await self._record(conn, sorting.second)
             if sorting.fresh:
                 await self._append(conn, sorting.fresh)
-        return results
+        return sorting.results
 
     async def _record(self, conn: Connection, second: Sequence[QueuedEvent]) -> None:
-        now = self._clock()
-        await events.record_conflicts(
-            conn, [ArrivedEvent(event, 0, now, event.payload_hash) for event in second]
+        now_us = microseconds(self._clock())
+        recorded = await events.record_conflicts(
+            conn, [ArrivedEvent(event, 0, now_us, event.payload_hash) for event in second]
         )
+        self._telemetry.conflicts_recorded(self._database.mode, recorded)
 
     async def _append(self, conn: Connection, fresh: Sequence[QueuedEvent]) -> None:
         now = self._clock()
@@ -136,16 +134,28 @@ class Intake:
         wake_after_commit(INBOX)
 
 
-class Sorting:
-    """Tells the new from the known, in the order in which they came; `hashes` are of the known."""
+async def sort(conn: Connection, checked: Sequence[Checked | AbaxusError]) -> "Sorting":
+    """Tell the new from the known; what still waits in the inbox is not known."""
+    named = [each.identity for each in checked if isinstance(each, Checked)]
+    return Sorting(await event_keys.known(conn, named), checked)
 
-    def __init__(self, hashes: Mapping[bytes, int]) -> None:
+
+class Sorting:
+    """Tells the new from the known, in the order in which they came; `hashes` are of the known.
+
+    `results` is what to answer, one per item. `second` are payloads other than the first.
+    """
+
+    def __init__(
+        self, hashes: Mapping[bytes, int], checked: Sequence[Checked | AbaxusError]
+    ) -> None:
         self._stored = hashes
         self._seen: dict[bytes, QueuedEvent] = {}
         self.fresh: list[QueuedEvent] = []
         self.second: list[QueuedEvent] = []
+        self.results = [self._add(each) for each in checked]
 
-    def add(self, checked: Checked | AbaxusError) -> Result:
+    def _add(self, checked: Checked | AbaxusError) -> Result:
         """What to answer. Only what is new asks whether its metric takes events: a replay is
         answered as the first was."""
         if isinstance(checked, AbaxusError):
@@ -177,55 +187,56 @@ async def check(
 ) -> list[Checked | AbaxusError]:
     """Hold events against the catalogue; return one result per item, in order."""
     named = await names.find([offer for offer in offers if isinstance(offer, Event)])
-    refusals = _inactive(named.metrics.values())
-    return [_checked(offer, named, refusals, now) for offer in offers]
+    checking = _Checking(named, _inactive(named.metrics.values()), latest(now))
+    return [checking.result(offer) for offer in offers]
 
 
-def _checked(
-    offer: Offer, named: Named, refusals: Mapping[int, AbaxusError], now: datetime
-) -> Checked | AbaxusError:
-    if isinstance(offer, AbaxusError):
-        return offer
-    try:
-        return _fitting(offer, named, refusals, now)
-    except AbaxusError as error:
-        return error
+class _Checking(msgspec.Struct, frozen=True):
+    """What the events of a request are held against; `refusals` by the number of the metric."""
+
+    named: Named
+    refusals: Mapping[int, AbaxusError]
+    latest_us: int
+
+    def result(self, offer: Offer) -> Checked | AbaxusError:
+        if isinstance(offer, AbaxusError):
+            return offer
+        try:
+            return self._checked(offer)
+        except AbaxusError as error:
+            return error
+
+    def _checked(self, event: Event) -> Checked:
+        customer_no = self.named.customers.get(event.customer_id)
+        if customer_no is None:
+            raise _missing("customer", event.customer_id, field="customer_id")
+        metric = self.named.metrics.get(event.metric_key)
+        if metric is None:
+            raise _missing("metric", event.metric_key, field="metric_key")
+        if event.subscription_id is not None:
+            _check_subscription(event.subscription_id, customer_no, self.named)
+        said = spelled(event, metric, self.latest_us)
+        digest = event_digest(event.customer_id, event.idempotency_key)
+        key = event_key(digest)
+        queued = QueuedEvent(
+            customer_no=customer_no,
+            metric_no=metric.metric_no,
+            key=key,
+            occurred_us=said.occurred_us,
+            value=said.value,
+            idempotency_key=event.idempotency_key,
+            subscription_id=event.subscription_id,
+            properties=said.properties,
+        )
+        return Checked(
+            queued,
+            event_keys.identity(customer_no, key),
+            event_id(digest),
+            self.refusals.get(metric.metric_no),
+        )
 
 
-def _fitting(
-    event: Event, named: Named, refusals: Mapping[int, AbaxusError], now: datetime
-) -> Checked:
-    customer_no = named.customers.get(event.customer_id)
-    if customer_no is None:
-        raise _missing("customer", event.customer_id, field="customer_id")
-    metric = named.metrics.get(event.metric_key)
-    if metric is None:
-        raise _missing("metric", event.metric_key, field="metric_key")
-    _check_subscription(event.subscription_id, customer_no, named)
-    check_event(event, metric, now)
-    digest = event_digest(event.customer_id, event.idempotency_key)
-    key = event_key(digest)
-    queued = QueuedEvent(
-        customer_no=customer_no,
-        metric_no=metric.metric_no,
-        key=key,
-        occurred_us=microseconds(event.timestamp),
-        value=plain(event.value),
-        idempotency_key=event.idempotency_key,
-        subscription_id=event.subscription_id,
-        properties=properties_text(event.properties) if event.properties else None,
-    )
-    return Checked(
-        queued,
-        event_keys.identity(customer_no, key),
-        event_id(digest),
-        refusals.get(metric.metric_no),
-    )
-
-
-def _check_subscription(subscription_id: str | None, customer_no: int, named: Named) -> None:
-    if subscription_id is None:
-        return
+def _check_subscription(subscription_id: str, customer_no: int, named: Named) -> None:
     owner_no = named.subscriptions.get(subscription_id)
     if owner_no is None:
         raise _missing("subscription", subscription_id, field="subscription_id")

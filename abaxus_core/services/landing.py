@@ -7,7 +7,7 @@ worker/landing.py's.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, date
 from typing import Final
 
@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 import structlog
 
-from abaxus_core.domain.instants import DAY_US, instant_of
+from abaxus_core.domain.instants import microseconds
 from abaxus_core.errors import InvariantBroken
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Connection, Database
@@ -23,6 +23,7 @@ from abaxus_core.repositories import event_keys, events, inbox, rollups, waterma
 from abaxus_core.repositories.constraints import violated
 from abaxus_core.repositories.events import ArrivedEvent, identity_of
 from abaxus_core.repositories.inbox import InboxRow
+from abaxus_core.services.partitions import Partitions
 
 EVENTS_MAX: Final = 20_000
 BYTES_MAX: Final = 8 << 20
@@ -51,16 +52,24 @@ class Landed(msgspec.Struct, frozen=True, kw_only=True):
     row_count: int = 0
     event_count: int = 0
     stored_count: int = 0
+    conflict_count: int = 0
     quarantined_count: int = 0
 
 
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """The events that were new, and how many payloads were recorded as second."""
+
+    fresh: Sequence[ArrivedEvent]
+    conflict_count: int
+
+
 class Lander:
-    """Lands for one mode; knows which months have partitions, so that it need not ask again."""
+    """Lands for one mode."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._months: set[date] = set()
+        self._partitions = Partitions(database)
 
     async def land(self) -> Landed:
         """Land the oldest rows that nobody else holds, about EVENTS_MAX events.
@@ -72,7 +81,7 @@ class Lander:
         except POISON as error:
             _log.warning("landing.poisoned", error=type(error).__name__)
         # A month may have been dropped since it was made; that is no fault of the events.
-        self._months.clear()
+        self._partitions.forget()
         return await self._land_row_by_row()
 
     async def _land_row_by_row(self) -> Landed:
@@ -84,18 +93,25 @@ class Lander:
             total = _sum(total, landed)
         return total
 
-    async def _land(self, events_max: int) -> Landed:
+    async def transaction(self, step: Callable[[Connection], Awaitable[Landed]]) -> Landed:
+        """Run a step that lands rows in a transaction; again, where partitions had to be made."""
         for _ in range(PARTITION_ROUNDS_MAX):
             try:
-                return await self._database.transaction(lambda conn: self._step(conn, events_max))
+                return await self._database.transaction(step)
             except _PartitionsMissing as missing:
-                await self._make_partitions(missing.months)
+                await self._partitions.make(missing.months)
         return Landed()
 
-    async def _make_partitions(self, months: frozenset[date]) -> None:
-        """In a transaction of its own: DDL locks must not be held while events are stored."""
-        await self._database.transaction(lambda conn: events.ensure_partitions(conn, months))
-        self._months |= months
+    async def land_or_set_aside(self, conn: Connection, rows: Sequence[InboxRow]) -> Landed:
+        """Land rows that the transaction, one of `transaction`, has taken; all of them or none."""
+        try:
+            async with conn.transaction():
+                return await self._store(conn, rows)
+        except POISON as error:
+            return await self._set_aside(conn, rows, error)
+
+    async def _land(self, events_max: int) -> Landed:
+        return await self.transaction(lambda conn: self._step(conn, events_max))
 
     async def _step(self, conn: Connection, events_max: int) -> Landed:
         rows = await inbox.claim(conn, events_max=events_max, bytes_max=BYTES_MAX)
@@ -103,19 +119,20 @@ class Lander:
             return Landed()
         if events_max > ONE:
             return await self._store(conn, rows)
-        try:
-            async with conn.transaction():
-                return await self._store(conn, rows)
-        except POISON as error:
-            return await self._set_aside(conn, rows, error)
+        return await self.land_or_set_aside(conn, rows)
 
     async def _store(self, conn: Connection, rows: Sequence[InboxRow]) -> Landed:
         arrived = [each for row in rows for each in _arrivals(row)]
-        months = _months_of(arrived)
-        if not months <= self._months:
-            raise _PartitionsMissing(months - self._months)
-        stored_count = await store(conn, arrived, landed_on=self._clock().astimezone(UTC).date())
-        return Landed(row_count=len(rows), event_count=len(arrived), stored_count=stored_count)
+        missing = self._partitions.missing([each.event.occurred_us for each in arrived])
+        if missing:
+            raise _PartitionsMissing(missing)
+        stored = await store(conn, arrived, landed_on=self._clock().astimezone(UTC).date())
+        return Landed(
+            row_count=len(rows),
+            event_count=len(arrived),
+            stored_count=len(stored.fresh),
+            conflict_count=stored.conflict_count,
+        )
 
     async def _set_aside(
         self, conn: Connection, rows: Sequence[InboxRow], error: Exception
@@ -136,8 +153,8 @@ class _PartitionsMissing(Exception):
         self.months = months
 
 
-async def store(conn: Connection, arrived: Sequence[ArrivedEvent], *, landed_on: date) -> int:
-    """Store the events whose keys are new and add them to the rollups; return how many were new.
+async def store(conn: Connection, arrived: Sequence[ArrivedEvent], *, landed_on: date) -> Stored:
+    """Store the events whose keys are new and add them to the rollups; return which were new.
 
     `arrived` is in the order of acceptance: of one key the first wins. What differs from the first
     is recorded as a conflict. The partitions must be there; `landed_on` is today's UTC day.
@@ -146,12 +163,11 @@ async def store(conn: Connection, arrived: Sequence[ArrivedEvent], *, landed_on:
     offered, second = _first_of_each_key(arrived)
     fresh, known = await _claim_keys(conn, offered)
     second += [offered[each] for each in known if known[each] != offered[each].payload_hash]
-    if second:
-        await events.record_conflicts(conn, second)
+    conflict_count = await events.record_conflicts(conn, second) if second else 0
     if fresh:
-        await events.insert(conn, fresh, landing_no)
-        await rollups.add(conn, fresh, landing_no=landing_no, landed_on=landed_on)
-    return len(fresh)
+        metered = await events.insert(conn, fresh, landing_no)
+        await rollups.add(conn, metered, landing_no=landing_no, landed_on=landed_on)
+    return Stored(fresh=fresh, conflict_count=conflict_count)
 
 
 def _first_of_each_key(
@@ -196,16 +212,11 @@ def _arrivals(row: InboxRow) -> list[ArrivedEvent]:
     if len(queued) != row.event_count or len(queued) > ROW_EVENTS_MAX:
         raise ValueError(f"the row says {row.event_count} events and holds {len(queued)}")
     first = row.inbox_id * ROW_EVENTS_MAX
+    received_us = microseconds(row.received_at)
     return [
-        ArrivedEvent(event, first + place, row.received_at, event.payload_hash)
+        ArrivedEvent(event, first + place, received_us, event.payload_hash)
         for place, event in enumerate(queued)
     ]
-
-
-def _months_of(arrived: Sequence[ArrivedEvent]) -> frozenset[date]:
-    """The UTC months in which the events occurred, as their first days."""
-    days = {each.event.occurred_us // DAY_US for each in arrived}
-    return frozenset(instant_of(day * DAY_US).date().replace(day=1) for day in days)
 
 
 def _sum(one: Landed, other: Landed) -> Landed:
@@ -213,5 +224,6 @@ def _sum(one: Landed, other: Landed) -> Landed:
         row_count=one.row_count + other.row_count,
         event_count=one.event_count + other.event_count,
         stored_count=one.stored_count + other.stored_count,
+        conflict_count=one.conflict_count + other.conflict_count,
         quarantined_count=one.quarantined_count + other.quarantined_count,
     )

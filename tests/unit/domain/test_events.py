@@ -4,7 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from abaxus_core.domain.events import PROPERTIES_MAX, Event, check_active, check_event
+from abaxus_core.domain.events import PROPERTIES_MAX, Event, check_active, latest, spelled
 from abaxus_core.errors import AbaxusError, Conflict
 from tests.unit.domain.samples import at, metric
 
@@ -19,12 +19,12 @@ EVENT = Event(
 
 
 def test_a_fitting_event_passes() -> None:
-    check_event(EVENT, metric(), NOW)
+    spelled(EVENT, metric(), latest(NOW))
 
 
 def test_24_hours_ahead_is_still_taken() -> None:
     event = msgspec.structs.replace(EVENT, timestamp=at("2026-04-16T12:00"))
-    check_event(event, metric(), NOW)
+    spelled(event, metric(), latest(NOW))
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_what_does_not_fit_says_where(
     event: dict[str, Any], of: dict[str, Any], code: str, field: str
 ) -> None:
     with pytest.raises(AbaxusError) as refused:
-        check_event(msgspec.structs.replace(EVENT, **event), metric(**of), NOW)
+        spelled(msgspec.structs.replace(EVENT, **event), metric(**of), latest(NOW))
     assert (refused.value.code, refused.value.field) == (code, field)
 
 
 def test_a_whole_decimal_is_an_integer() -> None:
     event = msgspec.structs.replace(EVENT, value=Decimal("2.000"))
-    check_event(event, metric(value_type="integer"), NOW)
+    spelled(event, metric(value_type="integer"), latest(NOW))
 
 
 def test_a_deactivated_metric_takes_nothing_new() -> None:
