@@ -5,7 +5,7 @@ as that one has returned. A lone item is run at once; under load the runs grow (
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -51,22 +51,30 @@ class Batcher(Generic[T, R]):
                 await self._answer(batch)
         finally:
             self._task = None
+            left, self._waiting = self._waiting, []
+            _tell(left, _interrupted())
 
     async def _answer(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await self._run([item for item, _ in batch])
-        except BaseException as error:
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(_apart(error))
-            if not isinstance(error, Exception):
-                raise
+            answered = list(zip(batch, results, strict=True))
+        except Exception as error:  # noqa: BLE001 - it reaches whoever waits
+            _tell(batch, error)
             return
-        for (_, answer), result in zip(batch, results, strict=True):
+        except BaseException:
+            _tell(batch, _interrupted())
+            raise
+        for (_, answer), result in answered:
             if not answer.done():
                 answer.set_result(result)
 
 
-def _apart(error: BaseException) -> BaseException:
+def _tell(batch: Iterable[tuple[object, asyncio.Future[R]]], error: Exception) -> None:
+    for _, answer in batch:
+        if not answer.done():
+            answer.set_exception(error)
+
+
+def _interrupted() -> Exception:
     """What those who wait are told; that the run itself was cancelled is not theirs to be."""
-    return error if isinstance(error, Exception) else ConnectionError("the batch was interrupted")
+    return ConnectionError("the batch was interrupted")
