@@ -330,3 +330,19 @@ async def test_claim_walks_its_index_past_a_crowd_of_future_jobs(live: Database)
     assert "Seq Scan" not in text
     assert all(int(rows) <= 10 for rows in re.findall(r"Rows Removed by Filter: (\d+)", text))
     assert all(int(pages) < 200 for pages in re.findall(r"shared hit=(\d+)", text)), text
+
+
+async def test_settling_reads_its_own_jobs_and_not_the_backlog(live: Database) -> None:
+    """A thousand of ten thousand are completed, and the planner knows nothing of the table."""
+    claim = load("queue")["settle_and_claim"]
+    lease = uuid4()
+    args = (PRIORITIES, ["note"], 1_000, lease, timedelta(seconds=30), None)
+    await add(live, 10_000)
+    async with live.connection() as conn:
+        held = [row["job_id"] for row in await conn.fetch(claim.text, [], [], *args)]
+        plan = await conn.fetch(
+            f"EXPLAIN (ANALYZE) {claim.text}", sorted(held), [lease] * len(held), *args
+        )
+        left = await conn.fetchval("SELECT count(*) FROM jobs WHERE job_id = ANY ($1)", held)
+    assert "Seq Scan" not in "\n".join(row[0] for row in plan)
+    assert left == 0
