@@ -68,7 +68,7 @@ def _server(opened: App, port: int, *, resources: Sequence[Endpoint] = ENDPOINTS
 
 def _lander(context: Context) -> Service:
     async def run(stop: asyncio.Event) -> None:
-        await landing.run(context.database, context.clock, stop)
+        await landing.run(context.database, context.clock, context.telemetry, stop)
 
     return Service(name=f"landing-{context.mode}", run=run)
 

@@ -5,6 +5,8 @@ One `Telemetry` per process, made by the composition root. Labels are names from
 database, such as how long the queue is, are read when asked for: http/health.py.
 """
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -13,6 +15,13 @@ NS_PER_SECOND = 1_000_000_000
 METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 REQUEST_BUCKETS_S = ("0.001", "0.0025", "0.005", "0.01", "0.025", "0.1", "0.5", "2.5", "10")
 JOB_BUCKETS_S = ("0.005", "0.025", "0.1", "0.5", "2.5", "10", "60", "300")
+
+WAITING = {
+    "inbox_rows": "Accepted requests whose events have not landed, by mode.",
+    "inbox_events": "Accepted events that have not landed, by mode.",
+    "inbox_age_seconds": "For how long the oldest of them has waited, by mode.",
+    "quarantine_rows": "Accepted requests that could not land and were set aside, by mode.",
+}
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -41,6 +50,12 @@ class Telemetry:
             ("mode", "outcome"),
             registry=self._registry,
         )
+        self._conflicts = Counter(
+            "abaxus_event_conflicts_total",
+            "Payloads that came second under a key and are not stored, by mode.",
+            ("mode",),
+            registry=self._registry,
+        )
         self._jobs = Histogram(
             "abaxus_job_seconds",
             "Time a job's run took, by mode, kind and outcome.",
@@ -66,6 +81,10 @@ class Telemetry:
             ("mode", "kind", "state"),
             registry=self._registry,
         )
+        self._waiting = {
+            what: Gauge(f"abaxus_{what}", help_text, ("mode",), registry=self._registry)
+            for what, help_text in WAITING.items()
+        }
         self._seen: dict[tuple[str, str, int], Histogram] = {}
 
     def request_answered(self, method: str, route: str, status: int, took_ns: int) -> None:
@@ -83,6 +102,9 @@ class Telemetry:
         """`outcome`: accepted, duplicate or rejected."""
         self._events.labels(mode, outcome).inc(count)
 
+    def conflicts_recorded(self, mode: str, count: int) -> None:
+        self._conflicts.labels(mode).inc(count)
+
     def job_ended(self, mode: str, kind: str, outcome: str, took_ns: int) -> None:
         """`outcome`: completed, retried, snoozed, discarded."""
         self._jobs.labels(mode, kind, outcome).observe(took_ns / NS_PER_SECOND)
@@ -98,6 +120,13 @@ class Telemetry:
         self._queued.clear()
         for (mode, kind, state), count in queued.items():
             self._queued.labels(mode, kind, state).set(count)
+
+    def inbox_measured(self, waiting: Mapping[str, Mapping[str, int]]) -> None:
+        """What is accepted and not stored, as it is now: mode → WAITING's names; replaces it."""
+        for what, gauge in self._waiting.items():
+            gauge.clear()
+            for mode, measured in waiting.items():
+                gauge.labels(mode).set(measured[what])
 
     def exposition(self) -> bytes:
         """All of it in Prometheus's text format (`CONTENT_TYPE`)."""

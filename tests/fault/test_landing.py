@@ -58,7 +58,7 @@ async def test_a_loop_whose_connections_are_cut_goes_on(
 ) -> None:
     context = await _loaded(durable_databases.live, clock)
     stop = asyncio.Event()
-    loop = asyncio.create_task(landing.run(context.database, clock, stop))
+    loop = asyncio.create_task(landing.run(context.database, clock, context.telemetry, stop))
     async with open_databases(durable_databases.dsn, SETTINGS) as other:
         for _ in range(KILLS):
             await fetch(

@@ -21,10 +21,14 @@ NS_PER_SECOND = 1_000_000_000
 async def stop(context: Context) -> AsyncIterator[asyncio.Event]:
     """Stops the loop that runs meanwhile."""
     stop = asyncio.Event()
-    loop = asyncio.create_task(landing.run(context.database, context.clock, stop))
+    loop = asyncio.create_task(run(context, stop))
     yield stop
     stop.set()
     await loop
+
+
+async def run(context: Context, stop: asyncio.Event) -> None:
+    await landing.run(context.database, context.clock, context.telemetry, stop)
 
 
 async def stored(context: Context, count: int) -> bool:
@@ -48,7 +52,7 @@ async def test_what_nobody_told_of_is_found_by_the_poll(
     monkeypatch.setattr(landing, "POLL_S", 0.01)
     monkeypatch.setattr("abaxus_core.services.ingestion.INBOX", "nobody listens")
     stop = asyncio.Event()
-    loop = asyncio.create_task(landing.run(context.database, context.clock, stop))
+    loop = asyncio.create_task(run(context, stop))
     await offer(context, event("a"))
     await eventually(lambda: stored(context, 1))
     stop.set()
@@ -57,7 +61,7 @@ async def test_what_nobody_told_of_is_found_by_the_poll(
 
 async def test_a_stopped_loop_ends_at_once(context: Context) -> None:
     stop = asyncio.Event()
-    loop = asyncio.create_task(landing.run(context.database, context.clock, stop))
+    loop = asyncio.create_task(run(context, stop))
     await offer(context, event("a"))
     await eventually(lambda: stored(context, 1))
     stop.set()
