@@ -1,24 +1,28 @@
 """The inbox: accepted events that have not landed, a row a request; and what could not land."""
 
+import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 import msgspec
 
 from abaxus_core.domain.digest import payload_hash
+from abaxus_core.domain.events import properties_text
 from abaxus_core.kernel.database import Connection, Record
 from abaxus_core.kernel.sql import queries
 
 _sql = queries("inbox")
 _append = _sql.exec("append")
 _claim = _sql.many("claim")
+_next_number = _sql.one("next_number")
 _backlog = _sql.one("backlog")
 _set_aside = _sql.exec("set_aside")
 _known_customers = _sql.many("known_customers")
 _known_subscriptions = _sql.many("known_subscriptions")
 
 
-class QueuedEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class QueuedEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """An accepted event as a row of the inbox holds it: a JSON array, fields in this order.
 
     A newer version may append fields that have defaults: pods of both read each other's rows.
@@ -48,8 +52,25 @@ class QueuedEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         )
 
 
+class _RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that the database queued by itself (docs/recording.md): an object, alone in its row.
+
+    The fields are those of QueuedEvent, but `properties` are an object or null, and spelt as
+    PostgreSQL spells them.
+    """
+
+    customer_no: int
+    metric_no: int
+    key: bytes
+    occurred_us: int
+    value: str
+    idempotency_key: str
+    properties: msgspec.Raw
+
+
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[QueuedEvent]).decode
+_decode = msgspec.json.Decoder(list[QueuedEvent] | _RecordedEvent).decode
+_read_properties = json.JSONDecoder(parse_float=Decimal).decode
 
 
 class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +89,8 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
 
 def decode_events(row: InboxRow) -> list[QueuedEvent]:
     """Return the row's events. Raises msgspec.MsgspecError when it is not ours to read."""
-    return _decode(row.events)
+    events = _decode(row.events)
+    return [_queued(events)] if isinstance(events, _RecordedEvent) else events
 
 
 async def append(
@@ -87,6 +109,13 @@ async def append(
         conn, len(events), _encode(events), received_at, backlog_max, oldest_min
     )
     return row_count == 1
+
+
+async def next_number(conn: Connection) -> int:
+    """Take the number of a row that will never be in the inbox, for events that pass it by."""
+    row = await _next_number(conn)
+    number: int = row["inbox_id"]
+    return number
 
 
 async def claim(conn: Connection, *, events_max: int, bytes_max: int) -> list[InboxRow]:
@@ -121,6 +150,20 @@ async def known_subscriptions(
     """Return the customer's number of each of those subscriptions that exist, by id."""
     rows = await _known_subscriptions(conn, list(subscription_ids))
     return {row["subscription_id"]: row["customer_no"] for row in rows}
+
+
+def _queued(recorded: _RecordedEvent) -> QueuedEvent:
+    properties = _read_properties(bytes(recorded.properties).decode())
+    return QueuedEvent(
+        customer_no=recorded.customer_no,
+        metric_no=recorded.metric_no,
+        key=recorded.key,
+        occurred_us=recorded.occurred_us,
+        value=recorded.value,
+        idempotency_key=recorded.idempotency_key,
+        subscription_id=None,
+        properties=properties_text(properties) if properties else None,
+    )
 
 
 def _row(record: Record) -> InboxRow:
