@@ -82,6 +82,67 @@ CROSS JOIN LATERAL (
 ) AS totals
 ORDER BY w.place;
 
+-- name: aggregate_groups :many
+-- params: $1 customer_no int4, $2 metric_no int4, $3 aggregation text, $4 property text, $5 percentile numeric, $6 window_start timestamptz, $7 window_end timestamptz, $8 group_by text, $9 row_limit int8
+-- why: the exact value of each group of a window's events, the greatest groups first; reads the window once, by events_customer_metric_time, in the one branch that its aggregation needs
+WITH used AS NOT MATERIALIZED (
+    SELECT
+        e.properties ->> $8 AS group_name, e.properties ->> $4 AS property_text, e.value,
+        e.occurred_at, e.arrival_no
+    FROM events AS e
+    WHERE e.customer_no = $1 AND e.metric_no = $2 AND e.occurred_at >= $6 AND e.occurred_at < $7
+)
+SELECT found.group_name, found.value, found.event_count
+FROM (
+    SELECT
+        u.group_name,
+        CASE $3
+            WHEN 'sum' THEN sum(u.value)
+            WHEN 'count' THEN count(*)
+            WHEN 'max' THEN max(u.value)
+            WHEN 'min' THEN min(u.value)
+            ELSE (
+                max(ARRAY[extract(epoch FROM u.occurred_at), u.arrival_no::numeric, u.value])
+                    FILTER (WHERE $3 = 'last')
+            )[3]
+        END AS value,
+        count(*) AS event_count
+    FROM used AS u
+    WHERE $3 IN ('sum', 'count', 'max', 'min', 'last')
+    GROUP BY u.group_name
+    UNION ALL
+    SELECT pair.group_name, count(pair.property_text), sum(pair.event_count)::bigint
+    FROM (
+        SELECT u.group_name, u.property_text, count(*) AS event_count
+        FROM used AS u
+        WHERE $3 = 'unique_count'
+        GROUP BY u.group_name, u.property_text
+    ) AS pair
+    GROUP BY pair.group_name
+    UNION ALL
+    SELECT
+        ranked.group_name,
+        round(
+            min(ranked.value)
+                + (max(ranked.value) - min(ranked.value)) * (ranked.rank - floor(ranked.rank)),
+            10
+        ),
+        ranked.event_count
+    FROM (
+        SELECT
+            u.group_name, u.value,
+            row_number() OVER (PARTITION BY u.group_name ORDER BY u.value) - 1 AS place,
+            count(*) OVER (PARTITION BY u.group_name) AS event_count,
+            $5 * 0.01 * (count(*) OVER (PARTITION BY u.group_name) - 1) AS rank
+        FROM used AS u
+        WHERE $3 = 'percentile'
+    ) AS ranked
+    WHERE ranked.place IN (floor(ranked.rank), floor(ranked.rank) + 1)
+    GROUP BY ranked.group_name, ranked.event_count, ranked.rank
+) AS found
+ORDER BY found.event_count DESC, found.group_name COLLATE "C" NULLS FIRST
+LIMIT $9;
+
 -- name: count_late :one
 -- params: $1 customer_no int4, $2 metric_no int4, $3 window_start timestamptz, $4 window_end timestamptz, $5 watermark int8
 -- why: events of the window that were accepted after its end; by events_customer_metric_time

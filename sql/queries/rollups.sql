@@ -81,7 +81,8 @@ CROSS JOIN LATERAL (
                 ARRAY[extract(epoch FROM e.occurred_at), e.arrival_no::numeric, e.value]
             END
         FROM events AS e
-        WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
+        WHERE w.window_start < w.first_day AT TIME ZONE 'UTC'
+            AND e.customer_no = w.customer_no AND e.metric_no = w.metric_no
             AND e.occurred_at >= w.window_start
             AND e.occurred_at < least(w.window_end, w.first_day AT TIME ZONE 'UTC')
         UNION ALL
@@ -91,7 +92,8 @@ CROSS JOIN LATERAL (
                 ARRAY[extract(epoch FROM e.occurred_at), e.arrival_no::numeric, e.value]
             END
         FROM events AS e
-        WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
+        WHERE w.after_day AT TIME ZONE 'UTC' < w.window_end
+            AND e.customer_no = w.customer_no AND e.metric_no = w.metric_no
             AND e.occurred_at >= greatest(w.window_start, w.after_day AT TIME ZONE 'UTC')
             AND e.occurred_at < w.window_end
     ) AS part
