@@ -14,6 +14,7 @@ from abaxus_core.kernel.database import Database, Databases, PoolSettings, open_
 from abaxus_core.kernel.first_contact import first_contact
 from abaxus_core.kernel.ids import Ids
 from abaxus_core.services import api_keys, plugins
+from abaxus_core.services.backfill import Backfill
 from abaxus_core.services.ingestion import Intake
 from abaxus_core.services.plugins import Choice, Providers
 from abaxus_core.services.telemetry import Telemetry
@@ -93,6 +94,13 @@ async def create_key(
 def _context(
     settings: Settings, database: Database, providers: Providers, telemetry: Telemetry
 ) -> Context:
+    intake = Intake(
+        database,
+        system_clock,
+        telemetry,
+        backlog_max=settings.ingest_backlog_max,
+        backlog_age_max=settings.ingest_backlog_age_max,
+    )
     return Context(
         mode=database.mode,
         database=database,
@@ -104,11 +112,6 @@ def _context(
         email_provider=providers.email_provider,
         email_sender=providers.email_sender,
         telemetry=telemetry,
-        intake=Intake(
-            database,
-            system_clock,
-            telemetry,
-            backlog_max=settings.ingest_backlog_max,
-            backlog_age_max=settings.ingest_backlog_age_max,
-        ),
+        intake=intake,
+        backfill=Backfill(database, system_clock, telemetry, intake),
     )

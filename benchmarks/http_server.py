@@ -24,6 +24,7 @@ from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.database import Database, PoolSettings, open_databases
 from abaxus_core.kernel.ids import Ids
 from abaxus_core.services import api_keys
+from abaxus_core.services.backfill import Backfill
 from abaxus_core.services.ingestion import Intake
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context, Work, perform
@@ -123,6 +124,13 @@ def _context(database: Database, dsn: str, telemetry: Telemetry) -> Context:
             "API_RATE_LIMIT_RPM": "100000000",
         }
     )
+    intake = Intake(
+        database,
+        system_clock,
+        telemetry,
+        backlog_max=settings.ingest_backlog_max,
+        backlog_age_max=settings.ingest_backlog_age_max,
+    )
     return Context(
         mode=database.mode,
         database=database,
@@ -134,13 +142,8 @@ def _context(database: Database, dsn: str, telemetry: Telemetry) -> Context:
         email_provider=None,
         email_sender=None,
         telemetry=telemetry,
-        intake=Intake(
-            database,
-            system_clock,
-            telemetry,
-            backlog_max=settings.ingest_backlog_max,
-            backlog_age_max=settings.ingest_backlog_age_max,
-        ),
+        intake=intake,
+        backfill=Backfill(database, system_clock, telemetry, intake),
     )
 
 

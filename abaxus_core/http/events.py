@@ -59,11 +59,11 @@ class ItemError(msgspec.Struct, frozen=True, kw_only=True):
     field: str | None
 
 
-class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
+class ItemResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of the item at `index`; a rejected one carries `error` and no id."""
 
     index: int
-    status: Literal["queued", "rejected"]
+    status: Literal["queued", "stored", "rejected"]
     event_id: str | None
     idempotency_key: str | None
     duplicate: bool
@@ -123,15 +123,16 @@ async def send(call: Call[NewEvent | Event, None]) -> Answer:
 
 async def send_batch(call: Call[NewBatch | list[Event], None]) -> Answer:
     """Accept what is valid of a batch; one bad item never fails the others."""
-    body = call.body
-    items = body if isinstance(body, list) else body.events
-    if len(items) > BATCH_MAX:
-        raise InvalidInput(
-            f"must hold at most {BATCH_MAX} events", code="BATCH_TOO_LARGE", field="events"
-        )
-    offers = items if isinstance(body, list) else [_offer(item) for item in items]
+    items, offers = _items(call.body)
     results = await call.context.intake.accept(offers)
-    return answer(207, _batch(items, results))
+    return answer(207, _batch(items, results, "queued"))
+
+
+async def backfill(call: Call[NewBatch | list[Event], None]) -> Answer:
+    """Store what is valid of a batch; in every total when answered."""
+    items, offers = _items(call.body)
+    results = await call.context.backfill.store(offers)
+    return answer(200, _batch(items, results, "stored"))
 
 
 async def list_events(call: Call[None, EventQuery]) -> Answer:
@@ -160,6 +161,16 @@ async def list_events(call: Call[None, EventQuery]) -> Answer:
     return await call.read(step)
 
 
+def _items(body: NewBatch | list[Event]) -> tuple[Sequence[object], Sequence[Offer]]:
+    """The items as they came, and what of them can be offered. Raises BATCH_TOO_LARGE."""
+    items = body if isinstance(body, list) else body.events
+    if len(items) > BATCH_MAX:
+        raise InvalidInput(
+            f"must hold at most {BATCH_MAX} events", code="BATCH_TOO_LARGE", field="events"
+        )
+    return items, items if isinstance(body, list) else [_offer(item) for item in items]
+
+
 def _offer(item: object) -> Offer:
     try:
         return _event(codec.typed(NewEvent, item))
@@ -179,7 +190,9 @@ def _event(body: NewEvent) -> Event:
     )
 
 
-def _batch(items: Sequence[object], results: Sequence[Result]) -> BatchAccepted:
+def _batch(
+    items: Sequence[object], results: Sequence[Result], status: Literal["queued", "stored"]
+) -> BatchAccepted:
     counts = Counter(map(outcome_of, results))
     return BatchAccepted(
         accepted=counts["accepted"],
@@ -188,16 +201,16 @@ def _batch(items: Sequence[object], results: Sequence[Result]) -> BatchAccepted:
         results=[
             _rejected(index, items[index], result)
             if isinstance(result, AbaxusError)
-            else _queued(index, result)
+            else _taken(index, result, status)
             for index, result in enumerate(results)
         ],
     )
 
 
-def _queued(index: int, accepted: Accepted) -> ItemResult:
+def _taken(index: int, accepted: Accepted, status: Literal["queued", "stored"]) -> ItemResult:
     return ItemResult(
         index=index,
-        status="queued",
+        status=status,
         event_id=accepted.event_id,
         idempotency_key=accepted.idempotency_key,
         duplicate=accepted.duplicate,
@@ -270,6 +283,19 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         quick=read_batch,
         answers={207: BatchAccepted},
         errors=("BATCH_TOO_LARGE", "BACKLOG_FULL"),
+        keeps_answers=False,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/events/backfill",
+        handler=backfill,
+        scope="ingest",
+        summary="Store up to 1,000 usage events at once, past the queue",
+        tag="Events",
+        body=NewBatch,
+        quick=read_batch,
+        answers={200: BatchAccepted},
+        errors=("BATCH_TOO_LARGE",),
         keeps_answers=False,
     ),
     Endpoint(

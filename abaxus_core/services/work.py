@@ -15,6 +15,7 @@ from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.kernel.ids import Ids
 from abaxus_core.plugin.email import EmailSender
 from abaxus_core.plugin.payments import PaymentProvider
+from abaxus_core.services.backfill import Backfill
 from abaxus_core.services.ingestion import Intake
 from abaxus_core.services.telemetry import Telemetry
 
@@ -28,7 +29,8 @@ class Context:
     """One mode of the running process; built once by the composition root.
 
     `payment_providers` by plugin name; `default_payment_provider` serves customers who name none.
-    `intake` takes usage events in. `email_sender` is None where no EMAIL_PROVIDER is configured.
+    `intake` takes usage events in, `backfill` stores them at once. `email_sender` is None where no
+    EMAIL_PROVIDER is configured.
     """
 
     mode: str
@@ -42,6 +44,7 @@ class Context:
     email_sender: EmailSender | None
     telemetry: Telemetry
     intake: Intake
+    backfill: Backfill
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,10 @@ USING claim_inbox($1, $2) AS claimed
 WHERE i.inbox_id = claimed.inbox_id
 RETURNING i.inbox_id, claimed.event_count, claimed.events, i.received_at;
 
+-- name: next_number :one
+-- why: what is stored past the inbox takes its place in the order of arrival all the same
+SELECT nextval(pg_get_serial_sequence('event_inbox', 'inbox_id')) AS inbox_id;
+
 -- name: backlog :one
 -- why: what is accepted and has not landed, for answers that say how far behind they are
 SELECT coalesce(sum(event_count), 0)::bigint AS event_count, min(received_at) AS oldest

@@ -26,6 +26,7 @@ from abaxus_core.plugin.payments import (
     PaymentProvider,
 )
 from abaxus_core.repositories import customers, invoices, payments
+from abaxus_core.services.backfill import Backfill
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
 from abaxus_plugins.sandbox.provider import Sandbox
@@ -50,6 +51,7 @@ def make_context(
 ) -> Context:
     """A context as the composition root makes it; the sandbox charges unless told otherwise."""
     settings, telemetry = config.load(ENVIRON), Telemetry()
+    intake = intake_of(database, clock, settings, telemetry)
     return Context(
         mode=database.mode,
         database=database,
@@ -61,7 +63,8 @@ def make_context(
         email_provider="outbox" if sender else None,
         email_sender=sender,
         telemetry=telemetry,
-        intake=intake_of(database, clock, settings, telemetry),
+        intake=intake,
+        backfill=Backfill(database, clock, telemetry, intake),
     )
 
 

@@ -16,6 +16,7 @@ from abaxus_core.kernel.config import Settings
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.kernel.ids import Ids
 from abaxus_core.repositories import customers, metrics
+from abaxus_core.services.backfill import Backfill
 from abaxus_core.services.ingestion import Accepted, Intake, Offer
 from abaxus_core.services.landing import Landed, Lander
 from abaxus_core.services.telemetry import Telemetry
@@ -45,6 +46,7 @@ def context_of(database: Database, clock: Clock, **settings: str) -> Context:
     }
     settings = config.load(environ)
     telemetry = Telemetry()
+    intake = intake_of(database, clock, settings, telemetry)
     return Context(
         mode=database.mode,
         database=database,
@@ -56,7 +58,8 @@ def context_of(database: Database, clock: Clock, **settings: str) -> Context:
         email_provider=None,
         email_sender=None,
         telemetry=telemetry,
-        intake=intake_of(database, clock, settings, telemetry),
+        intake=intake,
+        backfill=Backfill(database, clock, telemetry, intake),
     )
 
 
