@@ -806,6 +806,8 @@ CREATE INDEX email_messages_of_invoice ON abaxus_live.email_messages USING btree
 
 CREATE INDEX email_messages_queued ON abaxus_live.email_messages USING btree (email_id) WHERE (state = 'queued'::text);
 
+CREATE INDEX event_conflicts_of_customer ON abaxus_live.event_conflicts USING btree (customer_no, conflict_no);
+
 CREATE INDEX events_customer_metric_time ON ONLY abaxus_live.events USING btree (customer_no, metric_no, occurred_at);
 
 CREATE INDEX events_before_2000_customer_no_metric_no_occurred_at_idx ON abaxus_live.events_before_2000 USING btree (customer_no, metric_no, occurred_at);

@@ -124,6 +124,8 @@ CREATE TABLE event_conflicts (
     CONSTRAINT event_conflicts_once UNIQUE (customer_no, key_high, key_low, payload_hash)
 );
 
+CREATE INDEX event_conflicts_of_customer ON event_conflicts (customer_no, conflict_no);
+
 -- Per customer, metric and UTC day, kept in the transaction that stores the events.
 -- last_event: of metrics that aggregate by last, {seconds since 1970, arrival_no, value} of the
 -- event that counts; arrays compare element by element, so the greater one is the later one.
