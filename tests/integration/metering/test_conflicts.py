@@ -156,7 +156,8 @@ async def test_a_page_is_found_by_its_index(
         context.database,
         "INSERT INTO event_conflicts"
         " (customer_no, key_high, key_low, payload_hash, event, received_at)"
-        " SELECT 1 + n % 1000, 0, n, 0, '{\"metric_no\": 1}', $1 FROM generate_series(1, 20000) AS n",
+        " SELECT 1 + n % 500, 0, n, 0, '{\"metric_no\": 1}', $1"
+        " FROM generate_series(1, 100000) AS n",
         T0,
     )
     await fetch(context.database, "ANALYZE event_conflicts")
