@@ -7,7 +7,7 @@ worker/landing.py's.
 """
 
 import struct
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date
 from typing import Final
 
@@ -156,13 +156,13 @@ class _PartitionsMissing(Exception):
 async def store(conn: Connection, arrived: Sequence[ArrivedEvent], *, landed_on: date) -> Stored:
     """Store the events whose keys are new and add them to the rollups; return which were new.
 
-    `arrived` is in the order of acceptance: of one key the first wins. What differs from the first
-    is recorded as a conflict. The partitions must be there; `landed_on` is today's UTC day.
+    `arrived` is in the order of acceptance: of one key the first wins. What differs from what is
+    stored is recorded as a conflict. The partitions must be there; `landed_on` is today's UTC day.
     """
     landing_no = await watermarks.begin_landing(conn)
-    offered, second = _first_of_each_key(arrived)
+    offered, repeated = _first_of_each_key(arrived)
     fresh, known = await _claim_keys(conn, offered)
-    second += [offered[each] for each in known if known[each] != offered[each].payload_hash]
+    second = _differing([offered[named] for named in known] + repeated, offered, known)
     conflict_count = await events.record_conflicts(conn, second) if second else 0
     if fresh:
         metered = await events.insert(conn, fresh, landing_no)
@@ -173,14 +173,24 @@ async def store(conn: Connection, arrived: Sequence[ArrivedEvent], *, landed_on:
 def _first_of_each_key(
     arrived: Iterable[ArrivedEvent],
 ) -> tuple[dict[bytes, ArrivedEvent], list[ArrivedEvent]]:
-    """The first event of each identity, and the later ones that differ from it."""
+    """The first event of each identity, and the later ones."""
     first: dict[bytes, ArrivedEvent] = {}
-    second: list[ArrivedEvent] = []
-    for each in arrived:
-        kept = first.setdefault(identity_of(each), each)
-        if kept.payload_hash != each.payload_hash:
-            second.append(each)
-    return first, second
+    later = [each for each in arrived if first.setdefault(identity_of(each), each) is not each]
+    return first, later
+
+
+def _differing(
+    unstored: Iterable[ArrivedEvent],
+    offered: Mapping[bytes, ArrivedEvent],
+    known: Mapping[bytes, int],
+) -> list[ArrivedEvent]:
+    """Those whose payload is not the stored one: the known one's, or else the offered event's."""
+    named = ((identity_of(each), each) for each in unstored)
+    return [
+        each
+        for identity, each in named
+        if each.payload_hash != known.get(identity, offered[identity].payload_hash)
+    ]
 
 
 async def _claim_keys(

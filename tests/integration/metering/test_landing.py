@@ -67,6 +67,26 @@ async def test_the_same_keys_under_other_timestamps_land_once(context: Context) 
     assert await fetch(context.database, "SELECT count(*) FROM event_conflicts") == [(40,)]
 
 
+async def test_what_is_stored_is_no_conflict_beside_what_differs_from_it(context: Context) -> None:
+    """Three were accepted before any landed; the first lands alone."""
+    for hour in (0, 1, 0):
+        await offer(context, event("k", timestamp=T0 + timedelta(hours=hour)))
+
+    async def land_beside(conn: Connection) -> None:
+        await conn.execute(
+            "SELECT FROM event_inbox WHERE inbox_id > (SELECT min(inbox_id) FROM event_inbox)"
+            " FOR UPDATE"
+        )
+        await land_all(context)
+
+    await context.database.transaction(land_beside)
+    await land_all(context)
+    assert await fetch(context.database, "SELECT occurred_at FROM events") == [(T0,)]
+    assert await fetch(
+        context.database, "SELECT (event ->> 'occurred_at')::timestamptz FROM event_conflicts"
+    ) == [(T0 + timedelta(hours=1),)]
+
+
 async def test_a_poisoned_row_is_set_aside_and_blocks_nobody(context: Context) -> None:
     await offer(context, event("a"))
     bad_json, bad_value, bad_properties = b"[[1,", _queued(value="one"), _queued(properties="{")
