@@ -66,8 +66,6 @@ def divide(number: Decimal, divisor: Decimal) -> Decimal:
 
 def check_decimal(number: Decimal, field: str | None = None) -> Decimal:
     """Return `number` if numeric(38, 10) holds it exactly; InvalidInput otherwise."""
-    if _is_short(str(number)):
-        return number
     if not number.is_finite():
         raise InvalidInput("must be a finite number", field=field)
     if not -_LIMIT < number < _LIMIT:
@@ -79,9 +77,16 @@ def check_decimal(number: Decimal, field: str | None = None) -> Decimal:
     return number
 
 
-def _is_short(text: str) -> bool:
-    """Whether it is so short and plain that it fits: the ordinary case, at a tenth of the price."""
-    return len(text) <= DECIMALS_MAX + len("0.") and text[-1].isdigit() and "E" not in text
+def plain_and_checked(number: Decimal, field: str | None = None) -> str:
+    """Return `plain(check_decimal(number))`, the ordinary short number at a tenth of the price.
+
+    >>> plain_and_checked(Decimal("1.50"))
+    '1.5'
+    """
+    text = str(number)
+    if len(text) <= DECIMALS_MAX + len("0.") and text.replace(".", "", 1).isdigit():
+        return _trimmed(text)
+    return plain(check_decimal(number, field))
 
 
 def check_not_negative(number: Decimal, field: str | None = None) -> Decimal:
@@ -110,6 +115,10 @@ def plain(number: Decimal) -> str:
     text = str(number)
     if "E" in text:
         text = f"{number:f}"
+    return _trimmed(text)
+
+
+def _trimmed(text: str) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

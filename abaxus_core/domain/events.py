@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from abaxus_core.domain.decimals import check_decimal, plain
+from abaxus_core.domain.decimals import plain_and_checked
 from abaxus_core.domain.instants import AHEAD_MAX, INSTANT_MIN, check_instant, microseconds
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.errors import Conflict, InvalidInput
@@ -73,7 +73,7 @@ def spelled(event: Event, metric: Metric, latest_us: int) -> Spelled:
         raise InvalidInput(
             f"must have 1 to {IDEMPOTENCY_KEY_MAX} characters", field="idempotency_key"
         )
-    value = plain(check_decimal(event.value, "value"))
+    value = plain_and_checked(event.value, "value")
     if metric.value_type == "integer" and "." in value:
         raise InvalidInput(f"metric {metric.key} takes whole numbers only", field="value")
     occurred_us = _occurred_us(event.timestamp, latest_us)

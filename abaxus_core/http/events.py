@@ -12,10 +12,11 @@ from abaxus_core.domain.digest import event_digest, event_id
 from abaxus_core.domain.events import Event
 from abaxus_core.domain.instants import INSTANT_MAX, INSTANT_MIN, parse_day_or_instant, start_of
 from abaxus_core.errors import AbaxusError, InvalidInput
-from abaxus_core.http import codec
+from abaxus_core.http import cloudevents, codec
 from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.codec import CallerId, IdempotencyKey, Item
-from abaxus_core.http.endpoint import Call, Endpoint
+from abaxus_core.http.endpoint import Call, Endpoint, Form
+from abaxus_core.http.errors import storable
 from abaxus_core.http.paging import Page, Paged, page, read_cursor
 from abaxus_core.http.quick_events import read_batch, read_event
 from abaxus_core.kernel.database import Connection
@@ -113,22 +114,34 @@ async def send(call: Call[NewEvent | Event, None]) -> Answer:
     result = await call.context.intake.accept_one(event)
     if isinstance(result, AbaxusError):
         raise result
-    accepted = EventAccepted(
-        event_id=result.event_id,
-        idempotency_key=result.idempotency_key,
-        duplicate=result.duplicate,
-    )
-    return answer(202, accepted)
+    return answer(202, _accepted(result))
 
 
-async def send_batch(call: Call[NewBatch | list[Event], None]) -> Answer:
+async def send_batch(call: Call[NewBatch | Sequence[Event], None]) -> Answer:
     """Accept what is valid of a batch; one bad item never fails the others."""
     items, offers = _items(call.body)
     results = await call.context.intake.accept(offers)
     return answer(207, _batch(items, results, "queued"))
 
 
-async def backfill(call: Call[NewBatch | list[Event], None]) -> Answer:
+async def send_cloud_event(call: Call[Event, None]) -> Answer:
+    """Accept one event that came as a CloudEvent; a refusal names its attribute."""
+    result = await call.context.intake.accept_one(call.body)
+    if isinstance(result, AbaxusError):
+        raise cloudevents.renamed(result)
+    return answer(202, _accepted(result))
+
+
+async def send_cloud_batch(call: Call[cloudevents.Batch, None]) -> Answer:
+    """Accept what is valid of a batch of CloudEvents."""
+    results = [
+        cloudevents.renamed(result) if isinstance(result, AbaxusError) else result
+        for result in await call.context.intake.accept(call.body.offers)
+    ]
+    return answer(207, _batch(call.body.trees, results, "queued", key_name="id"))
+
+
+async def backfill(call: Call[NewBatch | Sequence[Event], None]) -> Answer:
     """Store what is valid of a batch; in every total when answered."""
     items, offers = _items(call.body)
     results = await call.context.backfill.store(offers)
@@ -161,14 +174,14 @@ async def list_events(call: Call[None, EventQuery]) -> Answer:
     return await call.read(step)
 
 
-def _items(body: NewBatch | list[Event]) -> tuple[Sequence[object], Sequence[Offer]]:
+def _items(body: NewBatch | Sequence[Event]) -> tuple[Sequence[object], Sequence[Offer]]:
     """The items as they came, and what of them can be offered. Raises BATCH_TOO_LARGE."""
-    items = body if isinstance(body, list) else body.events
+    items = body if isinstance(body, Sequence) else body.events
     if len(items) > BATCH_MAX:
         raise InvalidInput(
             f"must hold at most {BATCH_MAX} events", code="BATCH_TOO_LARGE", field="events"
         )
-    return items, items if isinstance(body, list) else [_offer(item) for item in items]
+    return items, items if isinstance(body, Sequence) else [_offer(item) for item in items]
 
 
 def _offer(item: object) -> Offer:
@@ -190,8 +203,20 @@ def _event(body: NewEvent) -> Event:
     )
 
 
+def _accepted(result: Accepted) -> EventAccepted:
+    return EventAccepted(
+        event_id=result.event_id,
+        idempotency_key=result.idempotency_key,
+        duplicate=result.duplicate,
+    )
+
+
 def _batch(
-    items: Sequence[object], results: Sequence[Result], status: Literal["queued", "stored"]
+    items: Sequence[object],
+    results: Sequence[Result],
+    status: Literal["queued", "stored"],
+    *,
+    key_name: str = "idempotency_key",
 ) -> BatchAccepted:
     counts = Counter(map(outcome_of, results))
     return BatchAccepted(
@@ -199,7 +224,7 @@ def _batch(
         duplicates=counts["duplicate"],
         rejected=counts["rejected"],
         results=[
-            _rejected(index, items[index], result)
+            _rejected(index, _key_of(items[index], key_name), result)
             if isinstance(result, AbaxusError)
             else _taken(index, result, status)
             for index, result in enumerate(results)
@@ -218,23 +243,27 @@ def _taken(index: int, accepted: Accepted, status: Literal["queued", "stored"]) 
     )
 
 
-def _rejected(index: int, item: object, error: AbaxusError) -> ItemResult:
+def _rejected(index: int, key: str | None, error: AbaxusError) -> ItemResult:
     return ItemResult(
         index=index,
         status="rejected",
         event_id=None,
-        idempotency_key=_key_of(item),
+        idempotency_key=key,
         duplicate=False,
-        error=ItemError(code=error.code, message=error.message, field=error.field),
+        error=ItemError(
+            code=error.code,
+            message=storable(error.message),
+            field=None if error.field is None else storable(error.field),
+        ),
     )
 
 
-def _key_of(item: object) -> str | None:
+def _key_of(item: object, name: str) -> str | None:
     """The key of an item that may be anything, as far as it can be repeated to the caller."""
     if isinstance(item, Event):
         return item.idempotency_key
-    key = item.get("idempotency_key") if isinstance(item, dict) else None
-    return key.encode("utf-8", "backslashreplace").decode() if isinstance(key, str) else None
+    key = item.get(name) if isinstance(item, dict) else None
+    return storable(key) if isinstance(key, str) else None
 
 
 def _listed(customer_id: str, event: StoredEvent) -> EventListed:
@@ -261,13 +290,26 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         tag="Events",
         body=NewEvent,
         quick=read_event,
-        answers={202: EventAccepted},
+        forms={
+            cloudevents.EVENT_TYPE: Form(
+                body=cloudevents.CloudEvent,
+                read=cloudevents.read_event,
+                handler=send_cloud_event,
+            ),
+            cloudevents.BATCH_TYPE: Form(
+                body=cloudevents.CloudEvents,
+                read=cloudevents.read_batch,
+                handler=send_cloud_batch,
+            ),
+        },
+        answers={202: EventAccepted, 207: BatchAccepted},
         errors=(
             "CUSTOMER_NOT_FOUND",
             "METRIC_NOT_FOUND",
             "SUBSCRIPTION_NOT_FOUND",
             "METRIC_INACTIVE",
             "TIMESTAMP_IN_FUTURE",
+            "BATCH_TOO_LARGE",
             "BACKLOG_FULL",
         ),
         keeps_answers=False,

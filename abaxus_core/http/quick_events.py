@@ -10,9 +10,8 @@ says why.
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Annotated, Final, TypeAlias, cast
+from datetime import datetime
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -28,24 +27,23 @@ _PLAIN: Final = re.compile(r"-?[0-9]{1,28}(?:\.[0-9]{1,10})?").fullmatch
 _IDS: Final = re.compile(r"[A-Za-z0-9_.:-]+").fullmatch
 _ID_LENGTH_MAX: Final = 128
 _SHORT: Final = 12
-# In UTC, an instant of the years 1 and 9999 may be none: that overflows.
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, OverflowError)
+# In UTC, an instant of these years may be none.
+_YEAR_MIN: Final = 1
+_YEAR_MAX: Final = 9999
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError)
 _Flat: TypeAlias = str | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | bool
 
 
-class _Quick(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class _Quick(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """An event whose properties, if any, are flat."""
 
-    customer_id: str
     metric_key: Annotated[str, msgspec.Meta(min_length=1)]
-    value: Decimal
     timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
     idempotency_key: IdempotencyKey
-    properties: dict[str, _Flat] | None = None
-    subscription_id: str | None = None
+    properties: dict[str, _Flat] | None = None  # type: ignore[assignment]
 
 
-class _QuickBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _QuickBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     events: Annotated[list[_Quick], msgspec.Meta(min_length=1)]
 
 
@@ -58,46 +56,52 @@ def read_event(raw: bytes) -> Event | None:
     if b"\\" in raw:
         return None
     try:
-        events = _exact(raw, [_decode_one(raw)], 0)
+        read = _decode_one(raw)
     except _UNREADABLE:
         return None
-    return events[0] if events is not None else None
+    return read if _is_exact(raw, [read], 0) else None
 
 
-def read_batch(raw: bytes) -> list[Event] | None:
+def read_batch(raw: bytes) -> list[_Quick] | None:
     """The events of the batch in `raw`, or None where codec.py has to look."""
     if b"\\" in raw:
         return None
     try:
-        return _exact(raw, _decode_batch(raw).events, QUOTES_AROUND_EVENTS)
+        read = _decode_batch(raw).events
     except _UNREADABLE:
         return None
+    return read if _is_exact(raw, read, QUOTES_AROUND_EVENTS) else None
 
 
-def _exact(raw: bytes, read: Sequence[_Quick], quotes: int) -> list[Event] | None:
-    """The events, if nothing in `raw` can mean anything else; `quotes` are around them.
+def _is_exact(raw: bytes, read: Sequence[_Quick], quotes: int) -> bool:
+    """Whether nothing in `raw` can mean anything else; `quotes` are around the events.
 
     A name that is there with null has quotes that are not expected, and is left to codec.py.
     """
-    events = []
     for each in read:
         spelt = str(each.value)
         if (len(spelt) > _SHORT or "E" in spelt) and not _PLAIN(spelt):
-            return None
+            return False
+        if not _YEAR_MIN < each.timestamp.year < _YEAR_MAX:
+            return False
         quotes += QUOTES_REQUIRED
         if each.properties is not None:
             quotes += 2 + _quotes_in(each.properties)
         if each.subscription_id is not None:
             quotes += 4
-        events.append(_event(each))
-    if not _are_ids({each.customer_id for each in read}):
-        return None
     found = raw.count(b'"')
-    return events if found == quotes or found == quotes + _quotes_of_values(raw, read) else None
+    return (found == quotes or found == quotes + _quotes_of_values(raw, read)) and _are_ids(
+        {each.customer_id for each in read}
+    )
 
 
 def _quotes_in(properties: Mapping[str, _Flat]) -> int:
-    return 2 * len(properties) + 2 * sum(isinstance(each, str) for each in properties.values())
+    """Of its names, and of those values that are texts."""
+    quotes = 4 * len(properties)
+    for each in properties.values():
+        if each.__class__ is not str:
+            quotes -= 2
+    return quotes
 
 
 def _quotes_of_values(raw: bytes, read: Sequence[_Quick]) -> int:
@@ -110,15 +114,3 @@ def _quotes_of_values(raw: bytes, read: Sequence[_Quick]) -> int:
 def _are_ids(texts: Collection[str]) -> bool:
     """Whether all are `codec.CallerId`, looked at in one go."""
     return bool(_IDS("".join(texts))) and all(0 < len(text) <= _ID_LENGTH_MAX for text in texts)
-
-
-def _event(read: _Quick) -> Event:
-    return Event(
-        customer_id=read.customer_id,
-        metric_key=read.metric_key,
-        value=read.value,
-        timestamp=read.timestamp.astimezone(UTC),
-        idempotency_key=read.idempotency_key,
-        properties=cast("dict[str, object] | None", read.properties),
-        subscription_id=read.subscription_id,
-    )

@@ -1,6 +1,7 @@
 """Reading fast changes nothing: what quick_events.py takes is what codec.py makes of it."""
 
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Final
 
 import pytest
@@ -195,14 +196,14 @@ def _exact_batch(raw: bytes) -> list[Event | AbaxusError] | AbaxusError:
 
 
 def _told(offer: Event | AbaxusError) -> Sequence[object]:
-    """An event to the last digit and type: 1 is not True, 12.50 is 12.5, and an offset is gone."""
+    """An event to the last digit and type: 1 is not True, 12.50 is 12.5, and offsets are gone."""
     if isinstance(offer, AbaxusError):
         return [repr(offer)]
     return [
         offer.customer_id,
         offer.metric_key,
         plain(offer.value),
-        offer.timestamp.isoformat(),
+        offer.timestamp.astimezone(UTC).isoformat(),
         offer.idempotency_key,
         None if offer.properties is None else properties_text(offer.properties),
         offer.subscription_id,
