@@ -81,13 +81,24 @@ class _Unpacker:
         return unpacked
 
 
+def media_type_of(content_type: str) -> str:
+    """The media type that a Content-Type header says, without parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a content type is JSON's, or of a kind of JSON."""
+    media_type = media_type_of(content_type)
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
 def _check_type(content_type: str) -> None:
-    media_type, _, parameters = content_type.lower().partition(";")
-    media_type = media_type.strip()
-    if media_type and media_type != "application/json" and not media_type.endswith("+json"):
+    media_type = media_type_of(content_type)
+    if media_type and not is_json(media_type):
         raise UnsupportedMedia(
             f"content type {media_type[:80]!r} is not read; send application/json"
         )
+    parameters = content_type.lower().partition(";")[2]
     charset = parameters.partition("charset=")[2].partition(";")[0].strip(' "')
     if charset not in _CHARSETS:
         raise UnsupportedMedia(f"charset {charset[:40]!r} is not read; send UTF-8")

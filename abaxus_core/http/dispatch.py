@@ -16,8 +16,8 @@ from abaxus_core.errors import InvalidInput, MalformedBody, RateLimited
 from abaxus_core.http import codec
 from abaxus_core.http.answers import Answer, Receive
 from abaxus_core.http.auth import Caller, Gate
-from abaxus_core.http.body import read_body
-from abaxus_core.http.endpoint import Call, Endpoint
+from abaxus_core.http.body import media_type_of, read_body
+from abaxus_core.http.endpoint import Call, Endpoint, Form
 from abaxus_core.http.ratelimit import Allowance, RateLimiter
 from abaxus_core.http.shapes import Fault, text
 from abaxus_core.services.idempotency import Request
@@ -112,7 +112,8 @@ class Dispatcher:
 async def _handle(incoming: Incoming, seen: Seen, context: Context, raw: bytes | None) -> Answer:
     """Decode and let the handler answer; `raw` is None where no body belongs."""
     query = _read_query(incoming.endpoint, incoming.query)
-    body, tree = (None, None) if raw is None else _read_body(incoming.endpoint, raw)
+    form = _form(incoming)
+    body, tree = (None, None) if raw is None else _read_body(incoming.endpoint, form, raw)
     call: Call[Any, Any] = Call(
         context=context,
         actor=seen.key_id,
@@ -123,11 +124,21 @@ async def _handle(incoming: Incoming, seen: Seen, context: Context, raw: bytes |
         request_id=seen.request_id,
         repeatable=_repeatable(incoming, seen.key_id, tree),
     )
-    return await incoming.endpoint.handler(call)
+    handler = incoming.endpoint.handler if form is None else form.handler
+    return await handler(call)
 
 
-def _read_body(endpoint: Endpoint, raw: bytes) -> tuple[Any, dict[str, Any] | None]:
+def _form(incoming: Incoming) -> Form | None:
+    forms = incoming.endpoint.forms
+    return forms.get(media_type_of(incoming.headers.get("content-type", ""))) if forms else None
+
+
+def _read_body(
+    endpoint: Endpoint, form: Form | None, raw: bytes
+) -> tuple[Any, dict[str, Any] | None]:
     """The typed body, and the tree it was made from where there was need of one."""
+    if form is not None:
+        return form.read(raw), None
     if endpoint.quick is not None and (body := endpoint.quick(raw)) is not None:
         return body, None
     wire_type = endpoint.body or KeyOnly

@@ -114,6 +114,18 @@ Rewrite: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """Another media type that a route takes: `read` makes of the bytes what `handler` is given.
+
+    `body` is its type, for the documentation; `read` refuses as codec.py does.
+    """
+
+    body: Any
+    read: Callable[[bytes], Any]
+    handler: Handler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One route.
 
@@ -123,7 +135,8 @@ class Endpoint:
     its values may be anything JSON can say. `keeps_answers` is False where the idempotency key
     has a meaning of its own (events). `media_type` is for what is not JSON. `example` is a
     request body that works, for the documentation. `quick` reads ordinary bodies as `body` would,
-    only faster; it returns None for what it leaves alone.
+    only faster; it returns None for what it leaves alone. `forms` are the media types, beside JSON
+    as such, that mean something else here.
     """
 
     method: Method
@@ -141,6 +154,7 @@ class Endpoint:
     media_type: str = "application/json"
     example: Mapping[str, object] | None = None
     quick: Callable[[bytes], Any] | None = None
+    forms: Mapping[str, Form] = field(default_factory=dict)
 
 
 def _reply(given: Answer) -> Reply:

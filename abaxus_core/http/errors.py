@@ -79,8 +79,8 @@ def error_body(error: errors.AbaxusError, request_id: str) -> bytes:
     """The documented JSON body; text that is not UTF-8 has its faulty parts replaced."""
     described = ErrorBody(
         code=error.code,
-        message=_storable(error.message),
-        field=None if error.field is None else _storable(error.field),
+        message=storable(error.message),
+        field=None if error.field is None else storable(error.field),
         details=msgspec.UNSET if error.details is None else dict(error.details),
     )
     return codec.encode(ErrorAnswer(error=described, request_id=request_id))
@@ -108,5 +108,6 @@ def as_ours(error: Exception) -> errors.AbaxusError | None:
     return None
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """The text as UTF-8 can say it: lone surrogates are written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -132,7 +132,13 @@ def _request_body(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": schemas.of(wire_type, "in")}
     if endpoint.example is not None:
         content["example"] = msgspec.to_builtins(endpoint.example)
-    return {"required": needs_body(wire_type), "content": {"application/json": content}}
+    others = {
+        name: {"schema": schemas.of(form.body, "in")} for name, form in endpoint.forms.items()
+    }
+    return {
+        "required": needs_body(wire_type),
+        "content": {"application/json": content} | others,
+    }
 
 
 def _success(endpoint: Endpoint, status: int, wire_type: Any, schemas: Schemas) -> dict[str, Any]:

@@ -224,7 +224,7 @@ def _instant(value: Any) -> Any:
         return _scalar(value)
     try:
         return msgspec.convert(value, _AwareDatetime).astimezone(UTC)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise Fault(
             'must be an RFC 3339 timestamp with an offset, such as "2026-04-01T00:00:00Z"'
         ) from error

@@ -125,6 +125,7 @@ async def test_a_batch_answers_item_by_item(api: httpx.AsyncClient) -> None:
         ('"value": 1e400', "VALIDATION_FAILED", "value"),
         ('"value": 1, "value": 2', "VALIDATION_FAILED", "value"),
         ('"value": 1, "timestamp": "2026-05-01T12:00:00"', "VALIDATION_FAILED", "timestamp"),
+        ('"value": 1, "timestamp": "\\ud800"', "VALIDATION_FAILED", "timestamp"),
         ('"value": 1, "timestamp": "2026-05-12T12:00:00Z"', "TIMESTAMP_IN_FUTURE", "timestamp"),
         ('"value": 1, "timestamp": "0001-01-01T00:00:00+14:00"', "VALIDATION_FAILED", "timestamp"),
         ('"value": 1, "idempotency_key": ""', "VALIDATION_FAILED", "idempotency_key"),
@@ -136,6 +137,7 @@ async def test_a_batch_answers_item_by_item(api: httpx.AsyncClient) -> None:
         ('"value": 1, "properties": []', "VALIDATION_FAILED", "properties"),
         ('"value": 1, "properties": {"a\\u0000": 1}', "VALIDATION_FAILED", None),
         ('"value": 1, "properties": {"a": "\\udfff"}', "VALIDATION_FAILED", "properties.a"),
+        ('"value": 1, "properties": {"\\ud800": 1}', "VALIDATION_FAILED", None),
         ('"value": 1, "properties": {"a": 1e999}', "VALIDATION_FAILED", "properties.a"),
         ('"value": 1, "properties": {"a": NaN}', "VALIDATION_FAILED", "properties.a"),
         ('"value": 1, "properties": {"a": 1, "a": 2}', "VALIDATION_FAILED", "properties.a"),
@@ -273,7 +275,13 @@ async def test_summary_and_compute_agree(api: httpx.AsyncClient, context: Contex
         "usage": [
             {"metric_key": "total", "aggregation": "sum", "value": "6", "event_count": 4},
         ],
-        "meta": {"consistency": "eventual", "lag_seconds": 0, "queued_events": 0},
+        "meta": {
+            "consistency": "eventual",
+            "lag_seconds": 0,
+            "queued_events": 0,
+            "queued_at_least": False,
+            "quarantined_events": 0,
+        },
     }
     asked = {
         "customer_id": "acme",
@@ -311,6 +319,42 @@ async def test_summary_in_buckets(api: httpx.AsyncClient, context: Context) -> N
         {"start": "2026-05-01T11:00:00Z", "value": "0", "event_count": 0},
         {"start": "2026-05-01T12:00:00Z", "value": "1.5", "event_count": 1},
     ]
+
+
+async def test_summary_in_groups(api: httpx.AsyncClient, context: Context) -> None:
+    items = [body("a", properties={"region": "eu"}), body("b", properties={"region": "eu"})]
+    await api.post("/v1/events/batch", json={"events": [*items, body("c")]})
+    await land_all(context)
+    query = {"customer_id": "acme", "metric_key": "total", "group_by": "region"}
+    (total,) = (await api.get("/v1/usage/summary", params=query)).json()["usage"]
+    assert total == {
+        "metric_key": "total",
+        "aggregation": "sum",
+        "value": "4.5",
+        "event_count": 3,
+        "groups": [
+            {"group": "eu", "value": "3", "event_count": 2},
+            {"group": None, "value": "1.5", "event_count": 1},
+        ],
+        "groups_cut_off": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"group_by": "region"}, "metric_key"),
+        ({"group_by": "", "metric_key": "total"}, "group_by"),
+        ({"group_by": "region", "metric_key": "total", "granularity": "hour"}, "granularity"),
+        ({"group_by": "\0", "metric_key": "total"}, "group_by"),
+        ({"granularity": "month"}, "granularity"),
+    ],
+)
+async def test_a_bad_summary_query_is_named(
+    api: httpx.AsyncClient, query: dict[str, str], field: str
+) -> None:
+    answer = await api.get("/v1/usage/summary", params={"customer_id": "acme", **query})
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
 
 
 @pytest.mark.parametrize(
