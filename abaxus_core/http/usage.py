@@ -2,27 +2,31 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from abaxus_core.domain.instants import parse_day_or_instant, start_of
-from abaxus_core.http.answers import Answer
+from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.codec import CallerId, IdempotencyKey
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.kernel.database import Connection
 from abaxus_core.services import usage
-from abaxus_core.services.usage import Granularity, MetricUsage, Span
+from abaxus_core.services.usage import Asked, Granularity, Grouped, MetricUsage, Span, Summary
 
 
 class SummaryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Timestamps or days (their midnight UTC). The period is this UTC month unless said."""
+    """Timestamps or days (their midnight UTC). The period is this UTC month unless said.
+
+    `group_by` names a property of the events; it wants a `metric_key` and no `granularity`.
+    """
 
     customer_id: CallerId
     metric_key: str | None = None
     period_start: str | None = None
     period_end: str | None = None
     granularity: Granularity | None = None
+    group_by: Annotated[str, msgspec.Meta(min_length=1)] | None = None
 
 
 class UsageBucket(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,22 +37,42 @@ class UsageBucket(msgspec.Struct, frozen=True, kw_only=True):
     event_count: int
 
 
+class UsageGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Events that have one value of the property, as text; null: those without it."""
+
+    group: str | None
+    value: Decimal
+    event_count: int
+
+
 class UsageOfMetric(msgspec.Struct, frozen=True, kw_only=True):
-    """`buckets` is there when a granularity was asked for."""
+    """`buckets` is there when a granularity was asked for, `groups` when a grouping was.
+
+    Groups are exact, most events first, 1,000 at most; `groups_cut_off` says that there are more.
+    """
 
     metric_key: str
     aggregation: str
     value: Decimal
     event_count: int
     buckets: list[UsageBucket] | msgspec.UnsetType = msgspec.UNSET
+    groups: list[UsageGroup] | msgspec.UnsetType = msgspec.UNSET
+    groups_cut_off: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class SummaryMeta(msgspec.Struct, frozen=True, kw_only=True):
-    """How far behind the summary is: what is accepted and not in it yet, of all customers."""
+    """How far behind the summary is: what is accepted and not in it, of all customers.
+
+    `lag_seconds` is how long the oldest queued event has waited. `queued_at_least`: so many
+    requests wait that `queued_events` counts the oldest 20,000 alone. `quarantined_events` could
+    not be stored and are set aside for the operator.
+    """
 
     consistency: Literal["eventual"] = "eventual"
     lag_seconds: int
     queued_events: int
+    queued_at_least: bool
+    quarantined_events: int
 
 
 class UsageSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,27 +119,19 @@ class UsageComputed(msgspec.Struct, frozen=True, kw_only=True):
 async def summarise(call: Call[None, SummaryQuery]) -> Answer:
     """What a customer used in a period, from pre-computed days."""
     query, now = call.query, call.context.clock()
-    period = _period_asked(query, now)
+    asked = Asked(
+        customer_id=query.customer_id,
+        period=_period_asked(query, now),
+        metric_key=query.metric_key,
+        granularity=query.granularity,
+        group_by=query.group_by,
+    )
 
-    async def step(conn: Connection) -> UsageSummary:
-        found = await usage.summarise(
-            conn,
-            query.customer_id,
-            period=period,
-            metric_key=query.metric_key,
-            granularity=query.granularity,
-            now=now,
-        )
-        start, end = period
-        return UsageSummary(
-            customer_id=query.customer_id,
-            period_start=start,
-            period_end=end,
-            usage=[_usage(each, bucketed=query.granularity is not None) for each in found.usage],
-            meta=SummaryMeta(lag_seconds=found.lag_s, queued_events=found.queued_events),
-        )
+    async def step(conn: Connection) -> Summary:
+        return await usage.summarise(conn, asked, now=now)
 
-    return await call.read(step)
+    found = await call.context.database.transaction(step, isolation="repeatable_read")
+    return answer(200, _summary(asked, found))
 
 
 async def compute(call: Call[ComputeRequest, None]) -> Answer:
@@ -152,6 +168,22 @@ def _period_asked(query: SummaryQuery, now: datetime) -> Span:
     return usage.check_period(start, end, field="period_end")
 
 
+def _summary(asked: Asked, found: Summary) -> UsageSummary:
+    start, end = asked.period
+    return UsageSummary(
+        customer_id=asked.customer_id,
+        period_start=start,
+        period_end=end,
+        usage=[_usage(each, bucketed=asked.granularity is not None) for each in found.usage],
+        meta=SummaryMeta(
+            lag_seconds=found.lag_s,
+            queued_events=found.backlog.event_count,
+            queued_at_least=found.backlog.at_least,
+            quarantined_events=found.backlog.quarantined_count,
+        ),
+    )
+
+
 def _usage(found: MetricUsage, *, bucketed: bool) -> UsageOfMetric:
     buckets = [
         UsageBucket(start=each.start, value=each.value, event_count=each.event_count)
@@ -163,7 +195,16 @@ def _usage(found: MetricUsage, *, bucketed: bool) -> UsageOfMetric:
         value=found.value,
         event_count=found.event_count,
         buckets=buckets if bucketed else msgspec.UNSET,
+        groups=msgspec.UNSET if found.grouped is None else _groups(found.grouped),
+        groups_cut_off=msgspec.UNSET if found.grouped is None else found.grouped.cut_off,
     )
+
+
+def _groups(grouped: Grouped) -> list[UsageGroup]:
+    return [
+        UsageGroup(group=each.name, value=each.value, event_count=each.event_count)
+        for each in grouped.groups
+    ]
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

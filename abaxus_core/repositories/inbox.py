@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -20,6 +21,8 @@ _backlog = _sql.one("backlog")
 _set_aside = _sql.exec("set_aside")
 _known_customers = _sql.many("known_customers")
 _known_subscriptions = _sql.many("known_subscriptions")
+
+BACKLOG_ROWS_MAX: Final = 20_000
 
 
 class QueuedEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -81,10 +84,15 @@ class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
-    """`oldest` is when the oldest event that waits was accepted; None when none does."""
+    """`oldest` is when the oldest event that waits was accepted; None when none does.
+
+    `at_least`: more may wait than `event_count`, which is of the BACKLOG_ROWS_MAX oldest requests.
+    """
 
     event_count: int
+    at_least: bool
     oldest: datetime | None
+    quarantined_count: int
 
 
 def decode_events(row: InboxRow) -> list[QueuedEvent]:
@@ -128,9 +136,8 @@ async def claim(conn: Connection, *, events_max: int, bytes_max: int) -> list[In
 
 
 async def backlog(conn: Connection) -> Backlog:
-    """Return how many events wait, and since when."""
-    row = await _backlog(conn)
-    return Backlog(event_count=row["event_count"], oldest=row["oldest"])
+    """Return how many events wait and since when, and how many were set aside."""
+    return Backlog(**dict(await _backlog(conn, BACKLOG_ROWS_MAX)))
 
 
 async def set_aside(conn: Connection, row: InboxRow, error: str, at: datetime) -> None:

@@ -1,6 +1,7 @@
 """Reading usage back: the summary from rollups, the exact value from raw events, the events.
 
-The summary says how far the inbox is behind; compute waits for nothing but the landings that run.
+The summary says what is accepted and not in it; compute waits for nothing but the landings that
+run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,8 @@ from abaxus_core.domain.metrics import Metric
 from abaxus_core.errors import InvalidInput, NotFound
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import events, inbox, metrics, rollups, watermarks
-from abaxus_core.repositories.events import Aggregate, StoredEvent, Window
+from abaxus_core.repositories.events import Aggregate, Group, StoredEvent, Window
+from abaxus_core.repositories.inbox import Backlog
 from abaxus_core.services import customers
 
 Span: TypeAlias = tuple[datetime, datetime]
@@ -24,6 +26,7 @@ Span: TypeAlias = tuple[datetime, datetime]
 Granularity: TypeAlias = Literal["hour", "day"]
 
 WINDOWS_MAX: Final = 10_000
+GROUPS_MAX: Final = 1_000
 ARRIVAL_MAX: Final = 2**63 - 1
 
 _STEP: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -36,14 +39,32 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     event_count: int
 
 
+class Grouped(msgspec.Struct, frozen=True, kw_only=True):
+    """Groups with most events first; `cut_off` where there are more than GROUPS_MAX."""
+
+    groups: list[Group]
+    cut_off: bool
+
+
 class MetricUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """`buckets` is empty unless they were asked for."""
+    """`buckets` is empty and `grouped` None unless they were asked for."""
 
     metric_key: str
     aggregation: str
     value: Decimal
     event_count: int
     buckets: list[Bucket]
+    grouped: Grouped | None
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What to summarise: one metric or all, whole, in buckets, or by the text of a property."""
+
+    customer_id: str
+    period: Span
+    metric_key: str | None = None
+    granularity: Granularity | None = None
+    group_by: str | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +72,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     usage: list[MetricUsage]
     lag_s: int
-    queued_events: int
+    backlog: Backlog
 
 
 class Computed(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,31 +84,28 @@ class Computed(msgspec.Struct, frozen=True, kw_only=True):
     watermark: int
 
 
-async def summarise(
-    conn: Connection,
-    customer_id: str,
-    *,
-    period: Span,
-    metric_key: str | None,
-    granularity: Granularity | None,
-    now: datetime,
-) -> Summary:
+async def summarise(conn: Connection, asked: Asked, *, now: datetime) -> Summary:
     """Return what the customer used in the period, by metric, of what has landed.
 
-    Without `metric_key`: the metrics with events, in order of their keys. At most WINDOWS_MAX
-    buckets; InvalidInput beyond.
+    `conn` is in a transaction that sees one snapshot: an event is then either in the usage or in
+    the backlog. Without `metric_key`: the metrics with events, in order of their keys. At most
+    WINDOWS_MAX buckets; InvalidInput beyond.
     """
-    customer = await customers.get(conn, customer_id)
-    # Before the usage: what lands in between is then counted twice rather than not at all.
+    _check_grouping(asked)
+    customer = await customers.get(conn, asked.customer_id)
     waiting = await inbox.backlog(conn)
-    asked = await _metrics(conn, customer, metric_key, period)
-    buckets = _buckets(period, granularity, len(asked))
-    windows = [_window(customer, metric, span) for metric in asked for span in (period, *buckets)]
+    measured = await _metrics(conn, customer, asked.metric_key, asked.period)
+    buckets = _buckets(asked.period, asked.granularity, len(measured))
+    spans = (asked.period, *buckets)
+    windows = [_window(customer, metric, span) for metric in measured for span in spans]
     found = iter(await rollups.aggregate(conn, windows))
+    grouped = await _grouped(conn, windows, asked.group_by)
     return Summary(
-        usage=[_usage(metric, list(islice(found, 1 + len(buckets))), buckets) for metric in asked],
+        usage=[
+            _usage(metric, list(islice(found, len(spans))), buckets, grouped) for metric in measured
+        ],
         lag_s=0 if waiting.oldest is None else max(0, (now - waiting.oldest) // _ONE_SECOND),
-        queued_events=waiting.event_count,
+        backlog=waiting,
     )
 
 
@@ -153,6 +171,25 @@ def month_of(now: datetime) -> Span:
     return first, (first + timedelta(days=31)).replace(day=1)
 
 
+def _check_grouping(asked: Asked) -> None:
+    if asked.group_by is None:
+        return
+    if asked.metric_key is None:
+        raise InvalidInput("is required with group_by", field="metric_key")
+    if asked.granularity is not None:
+        raise InvalidInput("cannot be combined with group_by", field="granularity")
+
+
+async def _grouped(
+    conn: Connection, windows: Sequence[Window], group_by: str | None
+) -> Grouped | None:
+    if group_by is None:
+        return None
+    (window,) = windows
+    groups = await events.aggregate_groups(conn, window, group_by, rows_max=GROUPS_MAX + 1)
+    return Grouped(groups=groups[:GROUPS_MAX], cut_off=len(groups) > GROUPS_MAX)
+
+
 async def _metric(conn: Connection, metric_key: str) -> Metric:
     metric = await metrics.get(conn, metric_key)
     if metric is None:
@@ -201,7 +238,12 @@ def _window(customer: Customer, metric: Metric, span: Span) -> Window:
     return events.window_of(metric, customer.customer_no, start=start, end=end)
 
 
-def _usage(metric: Metric, found: Sequence[Aggregate], buckets: Sequence[Span]) -> MetricUsage:
+def _usage(
+    metric: Metric,
+    found: Sequence[Aggregate],
+    buckets: Sequence[Span],
+    grouped: Grouped | None,
+) -> MetricUsage:
     whole, *parts = found
     return MetricUsage(
         metric_key=metric.key,
@@ -212,4 +254,5 @@ def _usage(metric: Metric, found: Sequence[Aggregate], buckets: Sequence[Span]) 
             Bucket(start=start, value=part.value, event_count=part.event_count)
             for (start, _), part in zip(buckets, parts, strict=True)
         ],
+        grouped=grouped,
     )

@@ -7,32 +7,24 @@ import pytest
 
 from abaxus_core.domain.events import Event
 from abaxus_core.errors import InvalidInput, NotFound
-from abaxus_core.repositories import events, rollups, watermarks
+from abaxus_core.kernel.database import Connection
+from abaxus_core.repositories import events, inbox, rollups, watermarks
 from abaxus_core.services import usage
-from abaxus_core.services.usage import Computed, Granularity, Span, Summary
+from abaxus_core.services.usage import GROUPS_MAX, Asked, Computed, Granularity, Span, Summary
 from abaxus_core.services.work import Context
 from tests.support.clock import FakeClock
-from tests.support.metering import T0, event, fetch, land_all, offer
+from tests.support.metering import T0, context_of, event, fetch, land_all, make_catalogue, offer
+from tests.support.postgres import TestDatabases
 
 MAY: Span = (T0, datetime(2026, 6, 1, tzinfo=UTC))
 
 
-async def summary(
-    context: Context,
-    period: Span = MAY,
-    *,
-    metric_key: str | None = None,
-    granularity: Granularity | None = None,
-) -> Summary:
-    async with context.database.connection() as conn:
-        return await usage.summarise(
-            conn,
-            "acme",
-            period=period,
-            metric_key=metric_key,
-            granularity=granularity,
-            now=context.clock(),
-        )
+async def summary(context: Context, period: Span = MAY, **asked: object) -> Summary:
+    wanted = Asked(customer_id="acme", period=period, **asked)
+    return await context.database.transaction(
+        lambda conn: usage.summarise(conn, wanted, now=context.clock()),
+        isolation="repeatable_read",
+    )
 
 
 async def computed(context: Context, metric_key: str, period: Span = MAY) -> Computed:
@@ -121,10 +113,119 @@ async def test_summary_says_what_waits_and_since_when(context: Context, clock: F
     await offer(context, event("a"), event("b"))
     clock.advance(timedelta(seconds=90))
     behind = await summary(context)
-    assert (behind.queued_events, behind.lag_s, behind.usage) == (2, 90, [])
+    assert (behind.backlog.event_count, behind.lag_s, behind.usage) == (2, 90, [])
     await land_all(context)
     level = await summary(context)
-    assert (level.queued_events, level.lag_s, level.usage[0].event_count) == (0, 0, 2)
+    assert (level.backlog.event_count, level.lag_s, level.usage[0].event_count) == (0, 0, 2)
+
+
+async def test_what_a_landing_holds_waits_until_it_commits(context: Context) -> None:
+    await offer(context, event("a"), event("b"))
+
+    async def landing(conn: Connection) -> Summary:
+        assert len(await inbox.claim(conn, events_max=10, bytes_max=10)) == 1
+        return await summary(context)
+
+    during = await context.database.transaction(landing)
+    assert (during.backlog.event_count, during.usage) == (2, [])
+
+
+async def test_a_landing_meanwhile_moves_nothing_in_or_out(context: Context) -> None:
+    wanted = Asked(customer_id="acme", period=MAY)
+    await offer(context, event("a"), event("b"))
+
+    async def reading(conn: Connection) -> Summary:
+        assert (await inbox.backlog(conn)).event_count == 2
+        await land_all(context)
+        return await usage.summarise(conn, wanted, now=context.clock())
+
+    behind = await context.database.transaction(reading, isolation="repeatable_read")
+    assert (behind.backlog.event_count, behind.usage) == (2, [])
+
+
+async def test_the_backlog_is_of_the_mode(
+    context: Context, databases: TestDatabases, clock: FakeClock
+) -> None:
+    await make_catalogue(databases.test)
+    await offer(context, event("a"))
+    found = await summary(context_of(databases.test, clock))
+    assert (found.backlog.event_count, found.lag_s) == (0, 0)
+
+
+async def test_a_long_backlog_is_counted_in_part_and_says_so(
+    context: Context, clock: FakeClock
+) -> None:
+    await fetch(
+        context.database,
+        "INSERT INTO event_inbox (event_count, events, received_at)"
+        " SELECT 2, '', $1 FROM generate_series(1, $2)",
+        clock() - timedelta(hours=1),
+        inbox.BACKLOG_ROWS_MAX + 5,
+    )
+    found = await summary(context)
+    assert (found.backlog.event_count, found.backlog.at_least) == (2 * inbox.BACKLOG_ROWS_MAX, True)
+    assert found.lag_s == 3600
+
+
+async def test_what_was_set_aside_is_told_apart(context: Context) -> None:
+    await fetch(
+        context.database,
+        "INSERT INTO event_inbox (event_count, events, received_at) VALUES (3, 'spoilt', $1)",
+        context.clock(),
+    )
+    await land_all(context)
+    backlog = (await summary(context)).backlog
+    assert (backlog.event_count, backlog.at_least, backlog.quarantined_count) == (0, False, 3)
+
+
+async def test_groups_add_up_to_the_whole(context: Context) -> None:
+    await offer(
+        context,
+        event("a", value=Decimal(5), properties={"region": "eu"}),
+        event("b", value=Decimal(2), properties={"region": "us"}),
+        event("c", value=Decimal(3), properties={"region": "us"}),
+        event("d", value=Decimal(7)),
+        event("e", value=Decimal(9), timestamp=T0 - timedelta(seconds=1)),
+    )
+    await land_all(context)
+    (total,) = (await summary(context, metric_key="total", group_by="region")).usage
+    assert [(each.name, each.value, each.event_count) for each in total.grouped.groups] == [
+        ("us", Decimal(5), 2),
+        (None, Decimal(7), 1),
+        ("eu", Decimal(5), 1),
+    ]
+    assert (total.value, total.event_count, total.grouped.cut_off) == (Decimal(17), 4, False)
+
+
+async def test_the_greatest_groups_are_shown_and_the_cut_is_said(context: Context) -> None:
+    for first in (0, 500):
+        await offer(
+            context,
+            *(event(f"k{n}", properties={"region": str(n)}) for n in range(first, first + 500)),
+        )
+    await land_all(context)
+    (total,) = (await summary(context, metric_key="total", group_by="region")).usage
+    assert (len(total.grouped.groups), total.grouped.cut_off) == (GROUPS_MAX, False)
+    await offer(context, *(event(f"x{n}", properties={"region": "zz"}) for n in range(2)))
+    await land_all(context)
+    (total,) = (await summary(context, metric_key="total", group_by="region")).usage
+    assert (len(total.grouped.groups), total.grouped.cut_off) == (GROUPS_MAX, True)
+    assert (total.grouped.groups[0].name, total.event_count) == ("zz", GROUPS_MAX + 2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"group_by": "region"}, "metric_key"),
+        ({"group_by": "region", "metric_key": "total", "granularity": "day"}, "granularity"),
+    ],
+)
+async def test_grouping_is_of_one_metric_over_the_whole_period(
+    context: Context, asked: dict[str, object], field: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await summary(context, **asked)
+    assert refused.value.field == field
 
 
 async def test_compute_counts_what_arrived_after_the_period(
