@@ -215,15 +215,19 @@ BEGIN
     FOREACH month IN ARRAY months LOOP
         CONTINUE WHEN month < DATE '2000-01-01';
         partition := 'events_' || to_char(month, 'YYYY_MM');
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_inherits
+            WHERE inhrelid = to_regclass(partition) AND inhparent = to_regclass('events')
+        );
         IF to_regclass(partition) IS NULL THEN
             EXECUTE format('CREATE TABLE %I (LIKE events INCLUDING ALL)', partition);
-            EXECUTE format(
-                'ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-                partition,
-                to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00',
-                to_char(month + INTERVAL '1 month', 'YYYY-MM-DD') || ' 00:00:00+00'
-            );
         END IF;
+        EXECUTE format(
+            'ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+            partition,
+            to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00',
+            to_char(month + INTERVAL '1 month', 'YYYY-MM-DD') || ' 00:00:00+00'
+        );
     END LOOP;
 END
 $$;

@@ -44,6 +44,10 @@ class PruneRecords(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it forgets whatever has been kept long enough."""
 
 
+class MakePartitions(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing: it makes those of this month and the next."""
+
+
 class FailAbandoned(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it ends whatever has no job left."""
 
@@ -53,6 +57,7 @@ PAYMENT_SWEEP: Final = JobKind(name="payment.sweep", payload=SweepPayments, atte
 EMAIL_DELIVER: Final = JobKind(name="email.deliver", payload=DeliverEmail)
 ABANDONED_FAIL: Final = JobKind(name="abandoned.fail", payload=FailAbandoned, attempts_max=1)
 RECORDS_PRUNE: Final = JobKind(name="records.prune", payload=PruneRecords, attempts_max=1)
+PARTITIONS_MAKE: Final = JobKind(name="partitions.make", payload=MakePartitions, attempts_max=1)
 BULK_PLAN: Final = JobKind(name="bulk.plan", payload=PlanBulkRun, priority=Priority.BULK)
 BULK_CHUNK: Final = JobKind(name="bulk.chunk", payload=InvoiceChunk, priority=Priority.BULK)
 INVOICE_CHARGE: Final = JobKind(

@@ -1,9 +1,12 @@
-"""Forgetting what was promised to be kept for a while only: answers, calculations."""
+"""What a database needs by the clock: forgetting what was promised to be kept for a while only
+(answers, calculations), and a place for the events to come."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from abaxus_core.repositories import events
 from abaxus_core.services import calculations, idempotency
+from abaxus_core.services.usage import month_of
 from abaxus_core.services.work import SYSTEM, Context, Work, perform
 
 ROUNDS_MAX: Final = 1_000
@@ -13,6 +16,12 @@ async def prune(context: Context) -> None:
     """Forget what is old enough, in transactions of some thousands of rows each."""
     for forget in (idempotency.prune, calculations.prune):
         await _until_none_left(context, forget)
+
+
+async def make_partitions(context: Context) -> None:
+    """Make the partitions of this month and the next, before a landing has to stop for them."""
+    months = [instant.date() for instant in month_of(context.clock())]
+    await context.database.transaction(lambda conn: events.ensure_partitions(conn, months))
 
 
 async def _until_none_left(context: Context, forget: Callable[[Work], Awaitable[int]]) -> None:

@@ -10,11 +10,13 @@ from abaxus_core.services import bulk_runs, charging, mailing, upkeep
 from abaxus_core.services.jobs import (
     ABANDONED_FAIL,
     EMAIL_DELIVER,
+    PARTITIONS_MAKE,
     PAYMENT_RESOLVE,
     PAYMENT_SWEEP,
     RECORDS_PRUNE,
     DeliverEmail,
     FailAbandoned,
+    MakePartitions,
     PruneRecords,
     ResolvePayment,
     SweepPayments,
@@ -30,6 +32,9 @@ SCHEDULES: Final[Sequence[Schedule[Any]]] = (
         name="abandoned", every=timedelta(minutes=1), kind=ABANDONED_FAIL, payload=FailAbandoned()
     ),
     Schedule(name="records", every=timedelta(hours=1), kind=RECORDS_PRUNE, payload=PruneRecords()),
+    Schedule(
+        name="partitions", every=timedelta(hours=1), kind=PARTITIONS_MAKE, payload=MakePartitions()
+    ),
 )
 
 
@@ -52,12 +57,16 @@ def of(context: Context) -> list[Handler[Any]]:
     async def prune_records(_job: Job[PruneRecords]) -> None:
         await upkeep.prune(context)
 
+    async def make_partitions(_job: Job[MakePartitions]) -> None:
+        await upkeep.make_partitions(context)
+
     handlers: list[Handler[Any]] = [
         Handler(kind=EMAIL_DELIVER, run=deliver_email),
         Handler(kind=PAYMENT_RESOLVE, run=resolve_payment),
         Handler(kind=PAYMENT_SWEEP, run=sweep_payments),
         Handler(kind=ABANDONED_FAIL, run=fail_abandoned),
         Handler(kind=RECORDS_PRUNE, run=prune_records),
+        Handler(kind=PARTITIONS_MAKE, run=make_partitions),
         *bulk.handlers(context),
     ]
     return [_measured(context, handler) for handler in handlers]

@@ -85,7 +85,8 @@ CREATE TABLE events_before_2000 PARTITION OF events
     FOR VALUES FROM (MINVALUE) TO ('2000-01-01 00:00:00+00');
 
 -- Makes the monthly partitions of the given months (first days) from 2000 on; idempotent, one caller
--- at a time. Attaching locks out neither readers of the table nor landings.
+-- at a time. Attaching locks out neither readers of the table nor landings. A month that somebody
+-- detached is attached again, with the events in it: keys and rollups still know them.
 CREATE FUNCTION ensure_event_partitions(months date[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -98,15 +99,19 @@ BEGIN
     FOREACH month IN ARRAY months LOOP
         CONTINUE WHEN month < DATE '2000-01-01';
         partition := 'events_' || to_char(month, 'YYYY_MM');
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_inherits
+            WHERE inhrelid = to_regclass(partition) AND inhparent = to_regclass('events')
+        );
         IF to_regclass(partition) IS NULL THEN
             EXECUTE format('CREATE TABLE %I (LIKE events INCLUDING ALL)', partition);
-            EXECUTE format(
-                'ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-                partition,
-                to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00',
-                to_char(month + INTERVAL '1 month', 'YYYY-MM-DD') || ' 00:00:00+00'
-            );
         END IF;
+        EXECUTE format(
+            'ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+            partition,
+            to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00',
+            to_char(month + INTERVAL '1 month', 'YYYY-MM-DD') || ' 00:00:00+00'
+        );
     END LOOP;
 END
 $$;
