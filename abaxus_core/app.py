@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from abaxus_core.kernel import migrations
+from abaxus_core.kernel import config, migrations
 from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.config import DatabaseSettings, Settings
 from abaxus_core.kernel.database import Database, Databases, PoolSettings, open_databases
@@ -58,6 +58,23 @@ async def opened(environ: Mapping[str, str], *, process: str) -> AsyncIterator[A
             providers = await stack.enter_async_context(plugins.opened(selection))
             contexts[database.mode] = _context(settings, database, providers, telemetry)
         yield App(settings, databases, contexts, telemetry)
+
+
+@asynccontextmanager
+async def opened_database(
+    environ: Mapping[str, str], *, mode: str, process: str
+) -> AsyncIterator[Database]:
+    """One mode's data on a schema that fits, for the shell: needs what `abaxus migrate` needs.
+
+    Raises ConfigurationError and NotReady as `opened` does.
+    """
+    settings = config.load_database(environ)
+    pool = pool_settings(settings, process)
+    async with open_databases(settings.database_url.reveal(), pool) as databases:
+        with first_contact():
+            async with databases.live.connection() as conn:
+                await migrations.check(conn)
+        yield databases.of(mode)
 
 
 def pool_settings(settings: DatabaseSettings, process: str) -> PoolSettings:

@@ -3,28 +3,23 @@
 A fault of the world ends in one sentence on standard error and exit code 1.
 """
 
-import asyncio
 import os
 import sys
-from collections.abc import Coroutine
-from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
 
 import click
 from rich.console import Console
-from rich.table import Column, Table
 
 from abaxus_core import __version__, app, dev, processes
 from abaxus_core.demo import run as demo
-from abaxus_core.errors import AbaxusError, ConfigurationError
+from abaxus_core.errors import ConfigurationError
 from abaxus_core.importer.command import events
 from abaxus_core.kernel import config, log, migrations, plugin_manager
 from abaxus_core.kernel.database import MODES, connect
+from abaxus_core.quarantine import quarantine
 from abaxus_core.services import api_keys
 from abaxus_core.services.work import SYSTEM, perform
-
-T = TypeVar("T")
+from abaxus_core.shell import fail, minute, run, table
 
 KEYS_LISTED_MAX = 500
 DEV_FOLDER = Path(".abaxus")
@@ -41,20 +36,20 @@ def cli() -> None:
 @cli.command()
 def api() -> None:
     """Serve the HTTP API."""
-    _run(processes.serve_api(os.environ))
+    run(processes.serve_api(os.environ))
 
 
 @cli.command()
 def worker() -> None:
     """Land events, run jobs, reconcile payments, send mail."""
-    _run(processes.run_worker(os.environ))
+    run(processes.run_worker(os.environ))
 
 
 @cli.command()
 @click.option("--check", is_flag=True, help="Only say what is missing; exit code 1 if anything is.")
 def migrate(*, check: bool) -> None:
     """Bring the database schema up to date."""
-    _run(_check_schema() if check else _migrate())
+    run(_check_schema() if check else _migrate())
 
 
 @cli.command("dev")
@@ -66,7 +61,7 @@ def develop(*, with_demo: bool, reset: bool, port: int, data_dir: Path) -> None:
     """Run everything here on an embedded PostgreSQL, until Ctrl-C."""
     if reset:
         dev.reset(data_dir)
-    _run(demo.serve(data_dir, port=port, with_demo=with_demo))
+    run(demo.serve(data_dir, port=port, with_demo=with_demo))
 
 
 @cli.group()
@@ -82,18 +77,18 @@ def keys() -> None:
 @click.option("--mode", default="live", type=click.Choice(MODES), show_default=True)
 def create_key(*, name: str, scopes: tuple[str, ...], mode: str) -> None:
     """Make a key and print it, alone, this once."""
-    click.echo(_run(app.create_key(os.environ, name=name, scopes=scopes, mode=mode)))
+    click.echo(run(app.create_key(os.environ, name=name, scopes=scopes, mode=mode)))
 
 
 @keys.command("list")
 @click.option("--mode", default="live", type=click.Choice(MODES), show_default=True)
 def list_keys(*, mode: str) -> None:
     """List the keys of a mode, newest first."""
-    table = _table("id", "name", "scopes", "prefix", "created", "revoked")
-    for key in _run(_newest_keys(mode)):
-        created, revoked = _minute(key.created_at), _minute(key.revoked_at)
-        table.add_row(key.id, key.name, " ".join(key.scopes), key.prefix, created, revoked)
-    Console().print(table)
+    listed = table("id", "name", "scopes", "prefix", "created", "revoked")
+    for key in run(_newest_keys(mode)):
+        created, revoked = minute(key.created_at), minute(key.revoked_at)
+        listed.add_row(key.id, key.name, " ".join(key.scopes), key.prefix, created, revoked)
+    Console().print(listed)
 
 
 @keys.command("rotate")
@@ -101,7 +96,7 @@ def list_keys(*, mode: str) -> None:
 @click.option("--mode", default="live", type=click.Choice(MODES), show_default=True)
 def rotate_key(*, key_id: str, mode: str) -> None:
     """Give a key a new secret and print it, alone; the old one ends now."""
-    click.echo(_run(_rotate(key_id, mode)))
+    click.echo(run(_rotate(key_id, mode)))
 
 
 @keys.command("revoke")
@@ -109,15 +104,15 @@ def rotate_key(*, key_id: str, mode: str) -> None:
 @click.option("--mode", default="live", type=click.Choice(MODES), show_default=True)
 def revoke_key(*, key_id: str, mode: str) -> None:
     """End a key for good."""
-    _run(_revoke(key_id, mode))
+    run(_revoke(key_id, mode))
 
 
 @cli.command()
 def plugins() -> None:
     """What is installed, what is enabled, and the hosts it may contact."""
-    table = _table("plugin", "version", "enabled", "kind", "provider", "contract", "hosts")
+    listed = table("plugin", "version", "enabled", "kind", "provider", "contract", "hosts")
     for one in _describe_plugins():
-        table.add_row(
+        listed.add_row(
             one.plugin,
             f"{one.distribution} {one.version}",
             "yes" if one.enabled else "no",
@@ -126,9 +121,10 @@ def plugins() -> None:
             "" if one.contract is None else str(one.contract),
             " ".join(one.hosts) or ("none" if one.enabled else ""),
         )
-    Console().print(table)
+    Console().print(listed)
 
 
+events.add_command(quarantine)
 cli.add_command(events)
 
 
@@ -184,36 +180,11 @@ async def _revoke(key_id: str, mode: str) -> None:
         )
 
 
-def _table(first: str, *names: str) -> Table:
-    """A table that wraps and cuts nothing off; the first column is for copying, and stays whole."""
-    columns = (Column(first, no_wrap=True), *(Column(name, overflow="fold") for name in names))
-    return Table(*columns, box=None, pad_edge=False)
-
-
-def _minute(instant: datetime | None) -> str:
-    return f"{instant:%Y-%m-%d %H:%MZ}" if instant else ""
-
-
 def _describe_plugins() -> list[plugin_manager.Description]:
     try:
         return plugin_manager.describe(config.plugin_names(os.environ), os.environ)
     except ConfigurationError as error:
-        _fail(error)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        return asyncio.run(work)
-    except AbaxusError as error:
-        _fail(error)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _fail(error: AbaxusError) -> NoReturn:
-    for line in error.message.splitlines():
-        click.echo(f"abaxus: {line}", err=True)
-    sys.exit(1)
+        fail(error)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -9,6 +10,7 @@ from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.errors import UNREACHABLE
 from abaxus_core.kernel import migrations, queue
+from abaxus_core.repositories import backlog
 from abaxus_core.services.telemetry import CONTENT_TYPE, Telemetry
 from abaxus_core.services.work import Context
 
@@ -30,6 +32,7 @@ def endpoints(contexts: Mapping[str, Context], telemetry: Telemetry) -> Sequence
 
     async def metrics(_call: Call[None, None]) -> Answer:
         telemetry.queue_measured(await _queued(contexts))
+        telemetry.inbox_measured(await _waiting(contexts))
         return Answer(200, telemetry.exposition(), CONTENT_TYPE.encode())
 
     return (
@@ -65,3 +68,23 @@ async def _queued(contexts: Mapping[str, Context]) -> dict[tuple[str, str, str],
                 for depth in await queue.depth(conn):
                     queued[mode, depth.kind, depth.state] = depth.jobs
     return queued
+
+
+async def _waiting(contexts: Mapping[str, Context]) -> dict[str, dict[str, int]]:
+    """What the inbox of each mode holds, by telemetry's names; empty as `_queued` is."""
+    waiting = {}
+    with suppress(*UNREACHABLE):
+        for mode, context in contexts.items():
+            async with context.database.connection() as conn:
+                measured = await backlog.measure(conn)
+            waiting[mode] = {
+                "inbox_rows": measured.row_count,
+                "inbox_events": measured.event_count,
+                "inbox_age_seconds": _age_s(measured.oldest, context.clock()),
+                "quarantine_rows": measured.quarantined_rows,
+            }
+    return waiting
+
+
+def _age_s(oldest: datetime | None, now: datetime) -> int:
+    return 0 if oldest is None else max(0, (now - oldest) // timedelta(seconds=1))
