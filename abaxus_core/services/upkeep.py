@@ -1,5 +1,4 @@
-"""What a database needs by the clock: forgetting what was promised to be kept for a while only
-(answers, calculations), and a place for the events to come."""
+"""What a database needs by the clock: old answers and calculations forgotten, partitions made."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
