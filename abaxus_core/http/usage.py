@@ -64,7 +64,7 @@ class SummaryMeta(msgspec.Struct, frozen=True, kw_only=True):
     """How far behind the summary is: what is accepted and not in it, of all customers.
 
     `lag_seconds` is how long the oldest queued event has waited. `queued_at_least`: so many
-    requests wait that `queued_events` counts the oldest 20,000 alone. `quarantined_events` could
+    requests wait that `queued_events` counts the oldest 10,000 alone. `quarantined_events` could
     not be stored and are set aside for the operator.
     """
 

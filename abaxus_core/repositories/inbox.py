@@ -22,7 +22,7 @@ _set_aside = _sql.exec("set_aside")
 _known_customers = _sql.many("known_customers")
 _known_subscriptions = _sql.many("known_subscriptions")
 
-BACKLOG_ROWS_MAX: Final = 20_000
+BACKLOG_ROWS_MAX: Final = 10_000
 
 
 class QueuedEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
