@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROUNDS = 5
+SECOND_NS = 1_000_000_000
 
 _JSON = msgspec.json.Encoder(decimal_format="number")
 _THREE_PLACES = Decimal("0.001")
@@ -37,6 +38,12 @@ def at_least(name: str, value: Decimal | int, goal: str) -> Figure:
     """Return a figure that holds from its goal upwards."""
     measured, wanted = _rounded(value), Decimal(goal)
     return Figure(name=name, value=measured, goal=wanted, holds=measured >= wanted)
+
+
+def at_most(name: str, value: Decimal | int, goal: str) -> Figure:
+    """Return a figure that holds up to its goal."""
+    measured, wanted = _rounded(value), Decimal(goal)
+    return Figure(name=name, value=measured, goal=wanted, holds=measured <= wanted)
 
 
 def _rounded(value: Decimal | int) -> Decimal:
