@@ -11,14 +11,18 @@ import httpx
 import pytest
 
 from abaxus_core.domain.events import Event
+from abaxus_core.kernel.database import Connection
+from abaxus_core.repositories import inbox
 from abaxus_core.services import metrics
 from abaxus_core.services.ingestion import Accepted, Offer
+from abaxus_core.services.landing import Landed, Lander
 from abaxus_core.services.work import SYSTEM, Context, perform
 from tests.support.api import serving
 from tests.support.books import PER_CALL, keeping
 from tests.support.clock import FakeClock
 from tests.support.metering import T0, event, fetch, land_all, make_catalogue, offer
 from tests.support.postgres import TestDatabases
+from tests.support.waiting import eventually
 
 STORED = "SELECT idempotency_key, value FROM events ORDER BY 1"
 COUNTS = (
@@ -151,10 +155,36 @@ async def test_backfills_and_landings_of_the_same_events_store_each_once(context
     assert deadlocks == 0
 
 
-async def test_of_two_backfills_at_once_one_says_that_it_stored(context: Context) -> None:
-    events = [event(f"k{n}") for n in range(50)]
-    one, other = await asyncio.gather(backfill(context, *events), backfill(context, *events))
-    assert [first is not second for first, second in zip(one, other, strict=True)] == [True] * 50
+async def test_what_lands_between_the_look_and_the_storing_is_a_duplicate(
+    context: Context,
+) -> None:
+    await offer(context, event("taken"), event("differs"))
+    landed, commit = asyncio.Event(), asyncio.Event()
+    lander = Lander(context.database, context.clock)
+
+    async def land_slowly(conn: Connection) -> Landed:
+        rows = await inbox.claim(conn, events_max=10, bytes_max=10_000)
+        done = await lander.land_or_set_aside(conn, rows)
+        landed.set()
+        await commit.wait()
+        return done
+
+    landing = asyncio.create_task(lander.transaction(land_slowly))
+    await landed.wait()
+    offers = (event("taken"), event("differs", value=Decimal(7)), event("new"))
+    filling = asyncio.create_task(backfill(context, *offers))
+    await eventually(lambda: _somebody_waits(context))
+    commit.set()
+    await landing
+    assert await filling == [True, True, False]
+    assert await fetch(context.database, COUNTS) == [(3, 3, 3, 1)]
+
+
+async def _somebody_waits(context: Context) -> bool:
+    return await fetch(
+        context.database,
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'",
+    ) == [(1,)]
 
 
 async def test_a_deactivated_metric_takes_nothing_new(context: Context) -> None:
