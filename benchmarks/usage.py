@@ -129,7 +129,7 @@ def _cluster() -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-async def _fill(dsn: str) -> Connection:
+async def _fill(dsn: str) -> Any:
     """A connection to the full database; on two others it is filled by halves, at once."""
     await migrate(dsn, POOL)
     conn, other = [await connect(dsn, POOL, schema=schema_of("live")) for _ in range(2)]
