@@ -35,8 +35,10 @@ STEPS = (
     ) AS key
     ORDER BY customer_no, key_high, key_low
     """,
-    "ALTER TABLE event_keys ADD CONSTRAINT event_keys_once "
-    " PRIMARY KEY (customer_no, key_high, key_low)",
+    """
+    ALTER TABLE event_keys
+        ADD CONSTRAINT event_keys_once PRIMARY KEY (customer_no, key_high, key_low)
+    """,
     """
     INSERT INTO events (
         customer_no, metric_no, occurred_at, landing_no, arrival_no, payload_hash, value,

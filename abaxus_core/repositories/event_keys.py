@@ -37,13 +37,17 @@ def parts(named: bytes) -> tuple[int, int, int]:
     return customer_no, key_high, key_low
 
 
+def columns(identities: Iterable[bytes]) -> list[list[int]]:
+    """Return identities as the three arrays that statements take."""
+    return [list(each) for each in zip(*_parts.iter_unpack(b"".join(identities)), strict=True)]
+
+
 async def known(conn: Connection, identities: Collection[bytes]) -> dict[bytes, int]:
     """Return the stored payload hash of each of the events that is known."""
     if not identities:
         return {}
     named = list(identities)
-    columns = zip(*_parts.iter_unpack(b"".join(named)), strict=True)
-    rows = await _known(conn, *map(list, columns))
+    rows = await _known(conn, *columns(named))
     return {named[row["place"]]: row["payload_hash"] for row in rows}
 
 

@@ -1,7 +1,7 @@
 """The inbox: accepted events that have not landed, a row a request; and what could not land."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -12,9 +12,10 @@ from abaxus_core.domain.digest import payload_hash
 from abaxus_core.domain.events import properties_text
 from abaxus_core.kernel.database import Connection, Record
 from abaxus_core.kernel.sql import queries
+from abaxus_core.repositories import event_keys
 
 _sql = queries("inbox")
-_append = _sql.exec("append")
+_append = _sql.many("append")
 _claim = _sql.many("claim")
 _next_number = _sql.one("next_number")
 _backlog = _sql.one("backlog")
@@ -83,6 +84,14 @@ class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
 
 
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether events were queued; if not, the payload hashes of those that are known: none where
+    too much waits."""
+
+    done: bool
+    known: Mapping[bytes, int] = {}
+
+
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """`oldest` is when the oldest event that waits was accepted; None when none does.
 
@@ -103,20 +112,30 @@ def decode_events(row: InboxRow) -> list[QueuedEvent]:
 
 async def append(
     conn: Connection,
-    events: Sequence[QueuedEvent],
+    events: Mapping[bytes, QueuedEvent],
     received_at: datetime,
     *,
     backlog_max: int,
     oldest_min: datetime,
-) -> bool:
-    """Queue events as one row, durable with the commit.
+) -> Appended:
+    """Queue events, by identity, as one row; durable with the commit.
 
-    False, and nothing queued, while `backlog_max` rows wait or one from before `oldest_min` does.
+    Nothing is queued when some are known, nor while `backlog_max` rows wait or one from before
+    `oldest_min` does.
     """
-    row_count = await _append(
-        conn, len(events), _encode(events), received_at, backlog_max, oldest_min
+    rows = await _append(
+        conn,
+        len(events),
+        _encode(list(events.values())),
+        received_at,
+        *event_keys.columns(events),
+        backlog_max,
+        oldest_min,
     )
-    return row_count == 1
+    if rows and rows[0]["inbox_id"] is not None:
+        return Appended(done=True)
+    named = list(events)
+    return Appended(done=False, known={named[row["place"]]: row["payload_hash"] for row in rows})
 
 
 async def next_number(conn: Connection) -> int:

@@ -86,7 +86,7 @@ class Backfill:
     ) -> tuple[list[Result], int]:
         """The results, and how many payloads were recorded as second."""
         sorting = await sort(conn, checked)
-        offered = [*sorting.fresh, *sorting.second]
+        offered = [*sorting.fresh.values(), *sorting.second]
         if not offered:
             return sorting.results, 0
         arrived = await self._arrived(conn, offered)

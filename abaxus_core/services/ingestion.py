@@ -104,14 +104,29 @@ class Intake:
         return await check(self._names, offers, self._clock())
 
     async def _queue(self, checked: Sequence[Checked | AbaxusError]) -> Sequence[Result]:
-        """Write what is new as one row, and payloads that came second as conflicts."""
+        """Write what is new as one row, and payloads that came second as conflicts.
+
+        As a rule all is new, so it is tried before it is asked; each round knows more.
+        """
         async with self._database.connection() as conn:
-            sorting = await sort(conn, checked)
+            sorting = Sorting(await self._known(conn, checked), checked)
+            for _ in checked:
+                if not sorting.fresh:
+                    break
+                appended = await self._append(conn, sorting.fresh)
+                if appended.done:
+                    break
+                sorting = Sorting({**sorting.stored, **appended.known}, checked)
             if sorting.second:
                 await self._record(conn, sorting.second)
-            if sorting.fresh:
-                await self._append(conn, sorting.fresh)
         return sorting.results
+
+    async def _known(
+        self, conn: Connection, checked: Sequence[Checked | AbaxusError]
+    ) -> Mapping[bytes, int]:
+        """Where a metric takes no new events, what is known has to be asked first."""
+        refused = [each for each in checked if isinstance(each, Checked) and each.refusal]
+        return await event_keys.known(conn, [each.identity for each in refused])
 
     async def _record(self, conn: Connection, second: Sequence[QueuedEvent]) -> None:
         now_us = microseconds(self._clock())
@@ -120,7 +135,7 @@ class Intake:
         )
         self._telemetry.conflicts_recorded(self._database.mode, recorded)
 
-    async def _append(self, conn: Connection, fresh: Sequence[QueuedEvent]) -> None:
+    async def _append(self, conn: Connection, fresh: Mapping[bytes, QueuedEvent]) -> inbox.Appended:
         now = self._clock()
         appended = await inbox.append(
             conn,
@@ -129,9 +144,11 @@ class Intake:
             backlog_max=self._backlog_max,
             oldest_min=now - self._backlog_age_max,
         )
-        if not appended:
+        if appended.done:
+            wake_after_commit(INBOX)
+        elif not appended.known:
             raise _full()
-        wake_after_commit(INBOX)
+        return appended
 
 
 async def sort(conn: Connection, checked: Sequence[Checked | AbaxusError]) -> "Sorting":
@@ -141,17 +158,17 @@ async def sort(conn: Connection, checked: Sequence[Checked | AbaxusError]) -> "S
 
 
 class Sorting:
-    """Tells the new from the known, in the order in which they came; `hashes` are of the known.
+    """Tells the new from the known, in the order in which they came.
 
-    `results` is what to answer, one per item. `second` are payloads other than the first.
+    `stored` are the hashes of the known, by identity. `fresh` is what is new, the first of each
+    identity; `second` are payloads other than the first; `results` is what to answer, one per item.
     """
 
     def __init__(
-        self, hashes: Mapping[bytes, int], checked: Sequence[Checked | AbaxusError]
+        self, stored: Mapping[bytes, int], checked: Sequence[Checked | AbaxusError]
     ) -> None:
-        self._stored = hashes
-        self._seen: dict[bytes, QueuedEvent] = {}
-        self.fresh: list[QueuedEvent] = []
+        self.stored = stored
+        self.fresh: dict[bytes, QueuedEvent] = {}
         self.second: list[QueuedEvent] = []
         self.results = [self._add(each) for each in checked]
 
@@ -160,19 +177,21 @@ class Sorting:
         answered as the first was."""
         if isinstance(checked, AbaxusError):
             return checked
-        stored_hash = self._stored.get(checked.identity)
-        first = self._seen.get(checked.identity)
-        if stored_hash is None and first is None:
-            if checked.refusal is not None:
-                return checked.refusal
-            self._seen[checked.identity] = checked.event
-            self.fresh.append(checked.event)
-            return _accepted(checked, duplicate=False)
-        if stored_hash is None and first is not None:
+        stored_hash = self.stored.get(checked.identity)
+        if stored_hash is None:
+            first = self.fresh.get(checked.identity)
+            if first is None:
+                return self._add_new(checked)
             stored_hash = first.payload_hash
         if stored_hash != checked.event.payload_hash:
             self.second.append(checked.event)
         return _accepted(checked, duplicate=True)
+
+    def _add_new(self, checked: Checked) -> Result:
+        if checked.refusal is not None:
+            return checked.refusal
+        self.fresh[checked.identity] = checked.event
+        return _accepted(checked, duplicate=False)
 
 
 def outcome_of(result: Result) -> Literal["accepted", "duplicate", "rejected"]:

@@ -171,7 +171,7 @@ async def _queue(dsn: str, events: list[feed.Made]) -> None:
     for batch in feed.batches(events):
         await inbox.append(
             conn,
-            [feed.queued(each) for each in batch],
+            {feed.identity(each): feed.queued(each) for each in batch},
             datetime.now(UTC),
             backlog_max=BACKLOG_MAX,
             oldest_min=LONG_AGO,

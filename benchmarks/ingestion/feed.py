@@ -12,6 +12,7 @@ import msgspec
 
 from abaxus_core.domain.digest import event_digest, event_key
 from abaxus_core.domain.instants import microseconds
+from abaxus_core.repositories import event_keys
 from abaxus_core.repositories.inbox import QueuedEvent
 
 CUSTOMERS = 1_000
@@ -98,12 +99,21 @@ def item(event: Made) -> bytes:
     ).encode()
 
 
+def identity(event: Made) -> bytes:
+    """What names the event in the database."""
+    return event_keys.identity(event.customer_no, _key(event))
+
+
+def _key(event: Made) -> bytes:
+    return event_key(event_digest(event.customer_id, event.idempotency_key))
+
+
 def queued(event: Made) -> QueuedEvent:
     """The event as a row of the inbox holds it."""
     return QueuedEvent(
         customer_no=event.customer_no,
         metric_no=event.metric_no,
-        key=event_key(event_digest(event.customer_id, event.idempotency_key)),
+        key=_key(event),
         occurred_us=microseconds(event.occurred_at),
         value=event.value,
         idempotency_key=event.idempotency_key,

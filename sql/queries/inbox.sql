@@ -1,12 +1,28 @@
--- name: append :exec
--- params: $1 event_count int4, $2 events bytea, $3 received_at timestamptz, $4 backlog_max int8, $5 oldest_min timestamptz
--- why: one accepted request is one row and one commit; 0 rows while too much waits, which two probes of the primary key tell: the span of numbers is an upper bound of the rows, since the numbers have gaps
-INSERT INTO event_inbox (event_count, events, received_at)
-SELECT $1, $2, $3
-WHERE (SELECT coalesce(max(inbox_id) - min(inbox_id) + 1, 0) FROM event_inbox) < $4
-    AND coalesce(
-        (SELECT received_at FROM event_inbox ORDER BY inbox_id LIMIT 1) >= $5::timestamptz, true
-    );
+-- name: append :many
+-- params: $1 event_count int4, $2 events bytea, $3 received_at timestamptz, $4 customer_no int4[], $5 key_high int4[], $6 key_low int8[], $7 backlog_max int8, $8 oldest_min timestamptz
+-- why: one row and one commit, unless some of the keys are known: then nothing is written and they are answered, one probe of event_keys_once each. No row is answered while too much waits, which two probes of the primary key tell: the span of numbers is an upper bound of the rows, since the numbers have gaps
+WITH known AS MATERIALIZED (
+    SELECT offer.ordinality::integer - 1 AS place, k.payload_hash
+    FROM unnest($4::integer[], $5::integer[], $6::bigint[])
+        WITH ORDINALITY AS offer (customer_no, key_high, key_low, ordinality)
+    JOIN event_keys AS k
+        ON k.customer_no = offer.customer_no AND k.key_high = offer.key_high
+        AND k.key_low = offer.key_low
+),
+appended AS (
+    INSERT INTO event_inbox (event_count, events, received_at)
+    SELECT $1, $2, $3
+    WHERE NOT EXISTS (SELECT FROM known)
+        AND (SELECT coalesce(max(inbox_id) - min(inbox_id) + 1, 0) FROM event_inbox) < $7
+        AND coalesce(
+            (SELECT received_at FROM event_inbox ORDER BY inbox_id LIMIT 1) >= $8::timestamptz,
+            true
+        )
+    RETURNING inbox_id
+)
+SELECT place, payload_hash, NULL::bigint AS inbox_id FROM known
+UNION ALL
+SELECT NULL, NULL, inbox_id FROM appended;
 
 -- name: claim :many
 -- params: $1 events_max int4, $2 bytes_max int4
