@@ -48,6 +48,9 @@ check: ## What CI runs
 bench: $(BENCH_STAMP) ## Run every benchmark
 	@for name in $$($(BIN)/python -m benchmarks); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
+bench-large: $(BENCH_STAMP) ## Land beside 50 million stored events (a quarter of an hour)
+	$(BIN)/python -m benchmarks.ingest_large 50
+
 demo-airport: env ## Bill a year of real flights; all invoices to OUT=invoices.json
 	$(BIN)/python -m examples.airport --out $(OUT)
 
@@ -66,4 +69,4 @@ lock: ## Lock the dependencies again (needs uv)
 	echo hatchling | uv pip compile --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --quiet - -c requirements/dev.txt -o requirements/build.txt
 
-.PHONY: help env run test lint check bench demo-airport schema lock
+.PHONY: help env run test lint check bench bench-large demo-airport schema lock

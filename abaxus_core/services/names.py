@@ -6,6 +6,7 @@ be switched off, so it is forgotten when the catalogue changes.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -88,5 +89,6 @@ class _Numbers:
 
     def _keep(self, loaded: Mapping[str, int]) -> None:
         self._known |= loaded
-        for each in list(self._known)[: max(0, len(self._known) - NUMBERS_MAX)]:
+        excess = max(0, len(self._known) - NUMBERS_MAX)
+        for each in list(islice(self._known, excess)):
             del self._known[each]
