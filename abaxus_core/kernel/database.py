@@ -29,7 +29,7 @@ from asyncpg.pool import create_pool
 
 from abaxus_core.errors import ConfigurationError, InvariantBroken
 from abaxus_core.kernel.first_contact import first_contact
-from abaxus_core.kernel.notifications import Listener, Notifier
+from abaxus_core.kernel.notifications import Listener, Notifier, notify_with_commit
 from abaxus_core.kernel.sql import Connection as Connection
 from abaxus_core.kernel.sql import Record as Record
 
@@ -191,6 +191,15 @@ def wake_after_commit(topic: str, payload: str = "") -> None:
     if wakes is None:
         raise InvariantBroken(f"nobody is told of {topic!r}: there is no Database around this call")
     wakes.add(topic, payload)
+
+
+async def wake_with_commit(conn: Connection, topic: str, payload: str = "") -> None:
+    """As `wake_after_commit`, and told by the commit itself: heard though this process dies of it.
+
+    For what changes rarely and is remembered elsewhere; such commits queue up one by one.
+    """
+    wake_after_commit(topic, payload)
+    await notify_with_commit(conn, topic, payload)
 
 
 def schema_of(mode: str) -> str:

@@ -3,7 +3,8 @@
 A channel is "<schema>.<topic>". A payload narrows what changed; the empty one means "anything may
 have". Notifications are hints: whoever relies on one also looks by itself from time to time
 (performance.md D1: a NOTIFY inside each writing transaction costs two thirds of the writes, so the
-Notifier tells after the commit, and what waits meanwhile is told once).
+Notifier tells after the commit, and what waits meanwhile is told once; `notify_with_commit` is for
+the rare change that must be heard even if its maker dies).
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from abaxus_core.kernel.sql import queries
 _sql = queries("notifications")
 _notify = _sql.exec("notify")
 _heartbeat = _sql.one("heartbeat")
+notify_with_commit = _sql.exec("notify_with_commit")
 _log = structlog.get_logger("abaxus.notifications")
 
 HEARTBEAT_MS = 5_000

@@ -7,7 +7,7 @@ import msgspec
 from abaxus_core.domain.aggregation import Aggregation
 from abaxus_core.domain.metrics import Metric, MetricStatus, ValueType, check_aggregation
 from abaxus_core.errors import NotFound
-from abaxus_core.kernel.database import Connection, wake_after_commit
+from abaxus_core.kernel.database import Connection, wake_with_commit
 from abaxus_core.repositories import metrics as repository
 from abaxus_core.services import audit
 from abaxus_core.services.topics import CATALOGUE
@@ -98,7 +98,7 @@ async def _switch(work: Work, metric_key: str, status: MetricStatus, action: str
 
 async def _record(work: Work, action: str, metric: Metric, data: dict[str, object]) -> None:
     await audit.record(work, action=action, object_type="metric", object_id=metric.key, data=data)
-    wake_after_commit(CATALOGUE)
+    await wake_with_commit(work.conn, CATALOGUE)
 
 
 def _found(metric: Metric | None, metric_key: str) -> Metric:

@@ -11,7 +11,7 @@ from abaxus_core.domain.periods import Cadence
 from abaxus_core.domain.plans import PlanStatus, PlanVersion
 from abaxus_core.domain.pricing import Charge
 from abaxus_core.errors import NotFound
-from abaxus_core.kernel.database import Connection, wake_after_commit
+from abaxus_core.kernel.database import Connection, wake_with_commit
 from abaxus_core.repositories import metrics
 from abaxus_core.repositories import price_plans as repository
 from abaxus_core.repositories.price_plans import Placed
@@ -142,4 +142,4 @@ async def _record(work: Work, action: str, version: PlanVersion) -> None:
         object_id=version.plan_id,
         data={"version": version.version},
     )
-    wake_after_commit(CATALOGUE)
+    await wake_with_commit(work.conn, CATALOGUE)

@@ -4,6 +4,11 @@
 SELECT pg_notify(waiting.channel, waiting.payload)
 FROM unnest($1::text[], $2::text[]) AS waiting (channel, payload);
 
+-- name: notify_with_commit :exec
+-- params: $1 topic text, $2 payload text
+-- why: heard once the transaction around it has committed, whatever becomes of who committed it; all that do so commit one after the other, so only for what changes rarely
+SELECT pg_notify(current_schema() || '.' || $1, $2);
+
 -- name: heartbeat :one
 -- why: a listener that hears nothing cannot tell silence from a cut wire
 SELECT 1 AS alive;

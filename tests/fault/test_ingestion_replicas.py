@@ -6,24 +6,34 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from abaxus_core.domain.instants import text_of
-from abaxus_core.kernel.database import Database
+from abaxus_core.kernel.database import Database, open_databases
+from abaxus_core.kernel.notifications import Notifier
+from abaxus_core.services import metrics
+from abaxus_core.services.work import Work, perform
 from tests.support.api import bearer, new_key
 from tests.support.clock import FakeClock
 from tests.support.feeding import check_rollups
 from tests.support.fleet import Fleet, fleet
 from tests.support.metering import T0, context_of, fetch, make_catalogue
-from tests.support.postgres import TestDatabases
+from tests.support.postgres import SETTINGS, TestDatabases
 from tests.support.waiting import eventually
 
 SEED = 5
 BATCHES = 50
 DISTINCT = 20
 BATCH_EVENTS = 100
+
+SWITCHES = 5
+CUT_LISTENERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'abaxus-api' AND query LIKE 'LISTEN %'
+"""
 
 Sent = dict[str, Any]
 Payloads = Mapping[str, set[object]]
@@ -142,3 +152,97 @@ async def test_of_one_batch_fifty_times_the_first_wins(
     assert stored == {each["idempotency_key"]: each["timestamp"] for each in first}
     assert await conflicts_of(live) == {key: sent[key] - {stored[key]} for key in sent}
     await check_rollups(live)
+
+
+async def outcome(client: httpx.AsyncClient, key: str, **fields: object) -> str:
+    """What became of one event: queued, duplicate, or the code of its error."""
+    event = {
+        "customer_id": "acme",
+        "metric_key": "total",
+        "value": 1,
+        "timestamp": text_of(T0),
+        "idempotency_key": key,
+        **fields,
+    }
+    answer = (await client.post("/v1/events", json=event)).json()
+    if "error" in answer:
+        return str(answer["error"]["code"])
+    return "duplicate" if answer["duplicate"] else "queued"
+
+
+async def answers(client: httpx.AsyncClient, wanted: str) -> bool:
+    return await outcome(client, uuid4().hex) == wanted
+
+
+async def test_a_metric_switched_off_takes_nothing_new_anywhere(
+    live: Database, up: Fleet, apis: Sequence[httpx.AsyncClient]
+) -> None:
+    here, there = apis
+    await up.worker()
+    for client in apis:
+        assert await outcome(client, "known") in ("queued", "duplicate")
+    await eventually(inbox_is_empty, live)
+    for _ in range(SWITCHES):
+        assert (await here.post("/v1/metrics/total/deactivate")).status_code == 200
+        assert await outcome(here, uuid4().hex) == "METRIC_INACTIVE"
+        await eventually(answers, there, "METRIC_INACTIVE")
+        assert await outcome(there, uuid4().hex) == "METRIC_INACTIVE"
+        for client in apis:
+            assert await outcome(client, "known") == "duplicate"
+            assert await outcome(client, uuid4().hex, metric_key="calls") == "queued"
+        assert (await here.post("/v1/metrics/total/activate")).status_code == 200
+        assert await outcome(here, uuid4().hex) == "queued"
+        await eventually(answers, there, "queued")
+
+
+async def test_what_was_made_a_moment_ago_on_another_replica_is_known(
+    apis: Sequence[httpx.AsyncClient],
+) -> None:
+    for number in range(SWITCHES):
+        here, there = apis if number % 2 else apis[::-1]
+        customer, metric = {"customer_id": f"new{number}"}, {"metric_key": f"new_{number}"}
+        assert await outcome(there, "early", **customer) == "CUSTOMER_NOT_FOUND"
+        assert await outcome(there, "early", **metric) == "METRIC_NOT_FOUND"
+        made = await here.post("/v1/customers", json={"id": f"new{number}"})
+        assert made.status_code == 201, made.text
+        made = await here.post("/v1/metrics", json={"key": f"new_{number}", "aggregation": "sum"})
+        assert made.status_code == 201, made.text
+        for client in (there, here):
+            assert await outcome(client, uuid4().hex, **customer, **metric) == "queued"
+
+
+async def test_a_replica_whose_listener_was_cut_does_not_stay_behind(
+    live: Database, apis: Sequence[httpx.AsyncClient]
+) -> None:
+    here, there = apis
+    dice = random.Random(SEED)
+    for number in range(SWITCHES):
+        await eventually(answers, there, "queued")
+        switched = asyncio.create_task(here.post("/v1/metrics/total/deactivate"))
+        await asyncio.sleep(dice.uniform(0, 0.01))
+        await fetch(live, CUT_LISTENERS)
+        assert (await switched).status_code == 200
+        await eventually(answers, there, "METRIC_INACTIVE")
+        await eventually(answers, here, "METRIC_INACTIVE")
+        assert (await apis[number % 2].post("/v1/metrics/total/activate")).status_code == 200
+
+
+async def test_a_change_is_heard_though_its_maker_dies_right_after_the_commit(
+    up: Fleet,
+    apis: Sequence[httpx.AsyncClient],
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The maker is this process; it gets no further than the commit."""
+
+    async def get_no_further(_notifier: Notifier) -> None:
+        await asyncio.Event().wait()
+
+    async def deactivate(work: Work) -> None:
+        await metrics.deactivate(work, "total")
+
+    assert await outcome(apis[0], uuid4().hex) == "queued"
+    monkeypatch.setattr(Notifier, "_run", get_no_further)
+    async with open_databases(up.environ["DATABASE_URL"], SETTINGS) as maker:
+        await perform(context_of(maker.live, clock), "system", deactivate)
+        await eventually(answers, apis[0], "METRIC_INACTIVE")
