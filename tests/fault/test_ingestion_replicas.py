@@ -1,7 +1,9 @@
 """Two API processes and a worker that know nothing of each other: one truth."""
 
 import asyncio
+import os
 import random
+import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
@@ -32,7 +34,13 @@ BATCH_EVENTS = 100
 SWITCHES = 5
 CUT_LISTENERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'abaxus-api' AND query LIKE 'LISTEN %'
+    WHERE datname = current_database() AND application_name = 'abaxus-api'
+        AND query ~ '^LISTEN|AS alive'
+"""
+LISTENERS = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'abaxus-api'
+        AND query ~ '^LISTEN|AS alive'
 """
 
 Sent = dict[str, Any]
@@ -225,6 +233,26 @@ async def test_a_replica_whose_listener_was_cut_does_not_stay_behind(
         await eventually(answers, there, "METRIC_INACTIVE")
         await eventually(answers, here, "METRIC_INACTIVE")
         assert (await apis[number % 2].post("/v1/metrics/total/activate")).status_code == 200
+
+
+async def test_a_replica_whose_listener_goes_silent_is_behind_for_a_heartbeat_at_most(
+    live: Database, apis: Sequence[httpx.AsyncClient]
+) -> None:
+    """The connections stay open and say nothing: the server's end of each is stopped."""
+    here, there = apis
+    for client in apis:
+        assert await outcome(client, uuid4().hex) == "queued"
+    stopped = [int(str(pid)) for (pid,) in await fetch(live, LISTENERS)]
+    assert len(stopped) == len(apis)
+    try:
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        assert (await here.post("/v1/metrics/total/deactivate")).status_code == 200
+        assert await outcome(here, uuid4().hex) == "METRIC_INACTIVE"
+        await eventually(answers, there, "METRIC_INACTIVE")
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
 
 
 async def test_a_change_is_heard_though_its_maker_dies_right_after_the_commit(
