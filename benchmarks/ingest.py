@@ -17,7 +17,7 @@ from benchmarks.ingestion import cluster, over_http
 from benchmarks.ingestion.cluster import Bench
 from benchmarks.report import SECOND_NS, Figure, at_least, at_most, interleaved, publish, shown
 
-ROUNDS = 5
+ROUNDS = 3
 EVENTS = 200_000
 SINGLES = {16: 16_000, 64: 32_000}
 MEMORY_MAX_MIB = "128"

@@ -17,10 +17,11 @@ NUMERICS_KEPT: Final = 4_096
 
 _BASE_DIGITS: Final = 4
 _NEGATIVE: Final = 0x4000
-_JSONB_VERSION: Final = b"\x01"
+_JSONB_VERSION: Final = 1
 
 _pack_int4 = Struct(">i").pack
 _pack_int8_field = Struct(">iq").pack
+_pack_jsonb_head = Struct(">ib").pack
 _pack_numeric_head = Struct(">ihhHh").pack
 _pack_short_numeric = Struct(">ihhHhhh").pack
 
@@ -46,7 +47,7 @@ def jsonb(value: str | None) -> bytes:
     if value is None:
         return NULL
     raw = value.encode()
-    return _pack_int4(len(raw) + 1) + _JSONB_VERSION + raw
+    return _pack_jsonb_head(len(raw) + 1, _JSONB_VERSION) + raw
 
 
 @lru_cache(NUMERICS_KEPT)

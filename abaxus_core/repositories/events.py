@@ -44,6 +44,7 @@ _COLUMNS: Final = (
 _ROWS_PER_CHUNK: Final = 2_000
 _ROW_HEAD: Final = copy_format.count(len(_COLUMNS))
 _pack_metered = Struct(">iiiiiqiqiq").pack
+_pack_received_and_length = Struct(">iqi").pack
 
 
 class ArrivedEvent(msgspec.Struct, frozen=True, gc=False):
@@ -141,7 +142,7 @@ async def _copied(
         fields = [_metered(each) for each in chunk]
         metered += fields
         pairs = zip(fields, chunk, strict=True)
-        yield b"".join([_ROW_HEAD + known + landed + _rest(each) for known, each in pairs])
+        yield b"".join([piece for known, each in pairs for piece in _row(known, landed, each)])
     yield copy_format.TRAILER
 
 
@@ -153,13 +154,17 @@ def _metered(arrived: ArrivedEvent) -> bytes:
     ) + copy_format.numeric(event.value)  # fmt: skip
 
 
-def _rest(arrived: ArrivedEvent) -> bytes:
+def _row(metered: bytes, landed: bytes, arrived: ArrivedEvent) -> tuple[bytes, ...]:
     event = arrived.event
+    key = event.idempotency_key.encode()
     return (
-        copy_format.int8(arrived.received_us)
-        + copy_format.text(event.idempotency_key)
-        + copy_format.text(event.subscription_id)
-        + copy_format.jsonb(event.properties)
+        _ROW_HEAD,
+        metered,
+        landed,
+        _pack_received_and_length(8, arrived.received_us, len(key)),
+        key,
+        copy_format.text(event.subscription_id),
+        copy_format.jsonb(event.properties),
     )
 
 
