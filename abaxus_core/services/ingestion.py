@@ -72,7 +72,7 @@ class Intake:
         self._backlog_max = backlog_max
         self._backlog_age_max = backlog_age_max
         self._names = Names(database)
-        self._singles = Batcher(self._queue, size_max=BATCH_MAX, waiting_max=SINGLES_WAITING_MAX)
+        self._singles = Batcher(self.accept, size_max=BATCH_MAX, waiting_max=SINGLES_WAITING_MAX)
 
     async def accept(self, offers: Sequence[Offer]) -> Sequence[Result]:
         """Queue the events that are valid and new; return one result per item, in order.
@@ -87,15 +87,9 @@ class Intake:
         return results
 
     async def accept_one(self, event: Event) -> Result:
-        """Queue one event as `accept` does, in one commit with those that arrive meanwhile."""
-        (checked,) = await self.check([event])
-        result: Result = checked if isinstance(checked, AbaxusError) else await self._join(checked)
-        self._telemetry.events_seen(self._database.mode, outcome_of(result), 1)
-        return result
-
-    async def _join(self, checked: Checked) -> Result:
+        """Accept one event as `accept` does, together with those that arrive meanwhile."""
         try:
-            return await self._singles.submit(checked)
+            return await self._singles.submit(event)
         except Full as error:
             raise _full() from error
 
