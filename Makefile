@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
 OUT ?= invoices.json
 PORT ?= 8080
+TESTS ?=
 export PORT
 
 .DEFAULT_GOAL := help
@@ -34,7 +35,7 @@ run: env ## Bill the built-in demo on an embedded PostgreSQL and keep serving (P
 	@exec $(BIN)/abaxus dev --demo
 
 test: env ## Run the whole suite on an embedded PostgreSQL
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 lint: env ## Format, lint, import contracts and types
 	$(BIN)/ruff format --check .

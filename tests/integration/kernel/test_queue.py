@@ -333,10 +333,13 @@ async def test_claim_walks_its_index_past_a_crowd_of_future_jobs(live: Database)
 
 
 async def test_settling_reads_its_own_jobs_and_not_the_backlog(live: Database) -> None:
-    """A thousand of ten thousand are completed, and the planner knows nothing of the table."""
+    """Twenty of ten thousand are completed, and the planner knows nothing of the table.
+
+    Of a tenth of a small table, PostgreSQL 15 rightly reads the whole.
+    """
     claim = load("queue")["settle_and_claim"]
     lease = uuid4()
-    args = (PRIORITIES, ["note"], 1_000, lease, timedelta(seconds=30), None)
+    args = (PRIORITIES, ["note"], 20, lease, timedelta(seconds=30), None)
     await add(live, 10_000)
     async with live.connection() as conn:
         held = [row["job_id"] for row in await conn.fetch(claim.text, [], [], *args)]
