@@ -28,6 +28,8 @@ from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.topics import INBOX
 
 BATCH_MAX: Final = 1_000
+# Of 16 KiB of properties each, a row of these is no larger than half a landing.
+SINGLES_AT_ONCE: Final = 256
 SINGLES_WAITING_MAX: Final = 10_000
 BACKLOG_RETRY_AFTER_S: Final = 5
 
@@ -72,7 +74,9 @@ class Intake:
         self._backlog_max = backlog_max
         self._backlog_age_max = backlog_age_max
         self._names = Names(database)
-        self._singles = Batcher(self.accept, size_max=BATCH_MAX, waiting_max=SINGLES_WAITING_MAX)
+        self._singles = Batcher(
+            self.accept, size_max=SINGLES_AT_ONCE, waiting_max=SINGLES_WAITING_MAX
+        )
 
     async def accept(self, offers: Sequence[Offer]) -> Sequence[Result]:
         """Queue the events that are valid and new; return one result per item, in order.
