@@ -25,7 +25,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     value: Decimal
     timestamp: datetime
     idempotency_key: str
-    properties: dict[str, object] | None = None
+    properties: Mapping[str, object] | None = None
     subscription_id: str | None = None
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, TypeVar, cast
 
 import msgspec
 
+from abaxus_core.domain.decimals import plain
 from abaxus_core.errors import InvalidInput, MalformedBody
 from abaxus_core.http.shapes import (
     ONE_BY_ONE,
@@ -89,18 +90,6 @@ def encode(value: object) -> bytes:
 def canonical(tree: Any) -> bytes:
     """One spelling for equal trees: members sorted, whatever the order and space they came in."""
     return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str).encode()
-
-
-def plain(value: Decimal) -> str:
-    """`value` in full, without exponent or trailing zeros.
-
-    >>> plain(Decimal("1E+3")), plain(Decimal("0.00010")), plain(Decimal("-0.0"))
-    ('1000', '0.0001', '0')
-    """
-    text = format(value, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from abaxus_core.domain.digest import event_digest, event_id
 from abaxus_core.domain.events import Event
 from abaxus_core.domain.instants import INSTANT_MAX, INSTANT_MIN, parse_day_or_instant, start_of
 from abaxus_core.errors import AbaxusError, InvalidInput
@@ -17,10 +16,10 @@ from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.codec import CallerId, IdempotencyKey, Item
 from abaxus_core.http.endpoint import Call, Endpoint, Form
 from abaxus_core.http.errors import storable
+from abaxus_core.http.event_documents import EventDocument, document
 from abaxus_core.http.paging import Page, Paged, page, read_cursor
 from abaxus_core.http.quick_events import read_batch, read_event
 from abaxus_core.kernel.database import Connection
-from abaxus_core.repositories.events import StoredEvent
 from abaxus_core.services import usage
 from abaxus_core.services.ingestion import BATCH_MAX, Accepted, Offer, Result, outcome_of
 
@@ -89,22 +88,9 @@ class EventQuery(Paged, frozen=True, kw_only=True):
     to: str | None = None
 
 
-class EventListed(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that has landed."""
-
-    event_id: str
-    customer_id: str
-    metric_key: str
-    value: str
-    timestamp: datetime
-    idempotency_key: str
-    properties: msgspec.Raw
-    subscription_id: str | None
-    received_at: datetime
-
-
-class EventPage(Page[EventListed], frozen=True, kw_only=True):
-    """A page of events; its own type, so that properties go out as they are stored."""
+class EventPage(Page[EventDocument], frozen=True, kw_only=True):
+    """A page of events that have landed; its own type, so that properties go out as they are
+    stored."""
 
 
 async def send(call: Call[NewEvent | Event, None]) -> Answer:
@@ -121,7 +107,7 @@ async def send_batch(call: Call[NewBatch | Sequence[Event], None]) -> Answer:
     """Accept what is valid of a batch; one bad item never fails the others."""
     items, offers = _items(call.body)
     results = await call.context.intake.accept(offers)
-    return answer(207, _batch(items, results, "queued"))
+    return answer(207, batch_accepted(items, results, "queued"))
 
 
 async def send_cloud_event(call: Call[Event, None]) -> Answer:
@@ -138,14 +124,14 @@ async def send_cloud_batch(call: Call[cloudevents.Batch, None]) -> Answer:
         cloudevents.renamed(result) if isinstance(result, AbaxusError) else result
         for result in await call.context.intake.accept(call.body.offers)
     ]
-    return answer(207, _batch(call.body.trees, results, "queued", key_name="id"))
+    return answer(207, batch_accepted(call.body.trees, results, "queued", key_name="id"))
 
 
 async def backfill(call: Call[NewBatch | Sequence[Event], None]) -> Answer:
     """Store what is valid of a batch; in every total when answered."""
     items, offers = _items(call.body)
     results = await call.context.backfill.store(offers)
-    return answer(200, _batch(items, results, "stored"))
+    return answer(200, batch_accepted(items, results, "stored"))
 
 
 async def list_events(call: Call[None, EventQuery]) -> Answer:
@@ -168,7 +154,7 @@ async def list_events(call: Call[None, EventQuery]) -> Answer:
             rows_max=query.limit + 1,
         )
         cut = page(rows, query.limit, lambda row: (row.occurred_at, row.arrival_no))
-        listed = [_listed(query.customer_id, row) for row in cut.data]
+        listed = [document(query.customer_id, row) for row in cut.data]
         return EventPage(data=listed, next_cursor=cut.next_cursor)
 
     return await call.read(step)
@@ -211,13 +197,14 @@ def _accepted(result: Accepted) -> EventAccepted:
     )
 
 
-def _batch(
+def batch_accepted(
     items: Sequence[object],
     results: Sequence[Result],
     status: Literal["queued", "stored"],
     *,
     key_name: str = "idempotency_key",
 ) -> BatchAccepted:
+    """Return the answer to a batch; `key_name` is where an item that was rejected has its key."""
     counts = Counter(map(outcome_of, results))
     return BatchAccepted(
         accepted=counts["accepted"],
@@ -264,20 +251,6 @@ def _key_of(item: object, name: str) -> str | None:
         return item.idempotency_key
     key = item.get(name) if isinstance(item, dict) else None
     return storable(key) if isinstance(key, str) else None
-
-
-def _listed(customer_id: str, event: StoredEvent) -> EventListed:
-    return EventListed(
-        event_id=event_id(event_digest(customer_id, event.idempotency_key)),
-        customer_id=customer_id,
-        metric_key=event.metric_key,
-        value=codec.plain(event.value),
-        timestamp=event.occurred_at,
-        idempotency_key=event.idempotency_key,
-        properties=msgspec.Raw((event.properties or "null").encode()),
-        subscription_id=event.subscription_id,
-        received_at=event.received_at,
-    )
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

@@ -40,7 +40,7 @@ class _Quick(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=Fa
     metric_key: Annotated[str, msgspec.Meta(min_length=1)]
     timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
     idempotency_key: IdempotencyKey
-    properties: dict[str, _Flat] | None = None  # type: ignore[assignment]
+    properties: Mapping[str, _Flat] | None = None
 
 
 class _QuickBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):

@@ -1,6 +1,7 @@
 """Event conflicts: what came second under a key, read newest first. Recording is events.py's."""
 
 from datetime import datetime
+from decimal import Decimal
 
 import msgspec
 
@@ -13,13 +14,13 @@ _page_of_customer = _sql.many("page_of_customer")
 
 
 class EventConflict(msgspec.Struct, frozen=True, kw_only=True):
-    """The payload that is not stored. `value` is in plain notation, `properties` JSON text."""
+    """The payload that is not stored. `properties` is JSON text."""
 
     conflict_no: int
     customer_id: str
     metric_key: str
     idempotency_key: str
-    value: str
+    value: Decimal
     occurred_at: datetime
     subscription_id: str | None
     properties: str

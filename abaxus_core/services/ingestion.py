@@ -7,7 +7,7 @@ as a duplicate and not written again.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -99,7 +99,10 @@ class Intake:
 
     async def check(self, offers: Sequence[Offer]) -> list[Checked | AbaxusError]:
         """Hold events against the catalogue; return one result per item, in order."""
-        return await check(self._names, offers, self._clock())
+        now = self._clock()
+        named = await self._names.find([offer for offer in offers if isinstance(offer, Event)])
+        checking = _Checking(named, _inactive(named.metrics.values()), latest(now))
+        return [checking.result(offer) for offer in offers]
 
     async def _queue(self, checked: Sequence[Checked | AbaxusError]) -> Sequence[Result]:
         """Write what is new as one row, and payloads that came second as conflicts.
@@ -197,15 +200,6 @@ def outcome_of(result: Result) -> Literal["accepted", "duplicate", "rejected"]:
     if isinstance(result, AbaxusError):
         return "rejected"
     return "duplicate" if result.duplicate else "accepted"
-
-
-async def check(
-    names: Names, offers: Sequence[Offer], now: datetime
-) -> list[Checked | AbaxusError]:
-    """Hold events against the catalogue; return one result per item, in order."""
-    named = await names.find([offer for offer in offers if isinstance(offer, Event)])
-    checking = _Checking(named, _inactive(named.metrics.values()), latest(now))
-    return [checking.result(offer) for offer in offers]
 
 
 class _Checking(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ import asyncpg
 import msgspec
 
 from abaxus_core.http import codec, quick_events
-from abaxus_core.http.events import _batch
+from abaxus_core.http.events import batch_accepted
 from abaxus_core.kernel import log
 from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.database import Database, PoolSettings, open_databases
@@ -113,7 +113,7 @@ async def _accept_all(intake: Intake, bodies: list[bytes]) -> None:
         for body in waiting:
             events = quick_events.read_batch(body)
             assert events is not None, "the feed is of the ordinary form"
-            answer = _batch(events, await intake.accept(events), "queued")
+            answer = batch_accepted(events, await intake.accept(events), "queued")
             assert answer.accepted == len(events)
             codec.encode(answer)
 

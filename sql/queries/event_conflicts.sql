@@ -3,7 +3,7 @@
 -- why: what came second under a key, newest first, by event_conflicts_pkey
 SELECT
     c.conflict_no, u.customer_id, m.metric_key, c.event ->> 'idempotency_key' AS idempotency_key,
-    c.event ->> 'value' AS value, (c.event ->> 'occurred_at')::timestamptz AS occurred_at,
+    (c.event ->> 'value')::numeric AS value, (c.event ->> 'occurred_at')::timestamptz AS occurred_at,
     c.event ->> 'subscription_id' AS subscription_id, c.event -> 'properties' AS properties,
     c.received_at
 FROM event_conflicts AS c
@@ -18,7 +18,7 @@ LIMIT $2;
 -- why: the same of one customer, by event_conflicts_of_customer
 SELECT
     c.conflict_no, u.customer_id, m.metric_key, c.event ->> 'idempotency_key' AS idempotency_key,
-    c.event ->> 'value' AS value, (c.event ->> 'occurred_at')::timestamptz AS occurred_at,
+    (c.event ->> 'value')::numeric AS value, (c.event ->> 'occurred_at')::timestamptz AS occurred_at,
     c.event ->> 'subscription_id' AS subscription_id, c.event -> 'properties' AS properties,
     c.received_at
 FROM event_conflicts AS c

@@ -7,7 +7,7 @@ import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import httpx
@@ -104,7 +104,7 @@ async def stored_of(live: Database) -> dict[object, object]:
     """The timestamp that is stored under each key, each stored once."""
     rows = await fetch(live, "SELECT idempotency_key, occurred_at FROM events")
     assert len(rows) == len({key for key, _ in rows})
-    return {key: text_of(instant) for key, instant in rows}  # type: ignore[arg-type]
+    return {key: text_of(cast("datetime", instant)) for key, instant in rows}
 
 
 async def conflicts_of(live: Database) -> Payloads:
