@@ -6,7 +6,7 @@ import random
 import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import uuid4
 
