@@ -76,7 +76,7 @@ async def _waiting(contexts: Mapping[str, Context]) -> dict[str, dict[str, int]]
     with suppress(*UNREACHABLE):
         for mode, context in contexts.items():
             async with context.database.connection() as conn:
-                measured = await backlog.measure(conn)
+                measured = await backlog.measure(conn, rows_max=context.settings.ingest_backlog_max)
             waiting[mode] = {
                 "inbox_rows": measured.row_count,
                 "inbox_events": measured.event_count,

@@ -179,7 +179,7 @@ def _summary(asked: Asked, found: Summary) -> UsageSummary:
             lag_seconds=found.lag_s,
             queued_events=found.backlog.event_count,
             queued_at_least=found.backlog.at_least,
-            quarantined_events=found.backlog.quarantined_count,
+            quarantined_events=found.backlog.quarantined_events,
         ),
     )
 

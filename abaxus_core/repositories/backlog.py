@@ -1,4 +1,4 @@
-"""The backlog as operators watch it: what is accepted and not stored."""
+"""The backlog: what is accepted and not stored, for answers that say how far behind they are."""
 
 from datetime import datetime
 
@@ -11,15 +11,21 @@ _sql = queries("backlog")
 _measure = _sql.one("measure")
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests and events that wait to land, since when; and requests that were set aside."""
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests and events that wait to land or were set aside, of the oldest so many of each.
+
+    `oldest` is when the oldest event that waits was accepted, None when none does; `at_least`:
+    more may wait.
+    """
 
     row_count: int
     event_count: int
+    at_least: bool
     oldest: datetime | None
     quarantined_rows: int
+    quarantined_events: int
 
 
-async def measure(conn: Connection) -> Measured:
-    """Return what waits in this mode."""
-    return Measured(**dict(await _measure(conn)))
+async def measure(conn: Connection, *, rows_max: int) -> Backlog:
+    """Return what waits in this mode, looking at `rows_max` requests at most."""
+    return Backlog(**dict(await _measure(conn, rows_max)))

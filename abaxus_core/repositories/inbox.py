@@ -4,7 +4,6 @@ import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 import msgspec
 
@@ -18,12 +17,9 @@ _sql = queries("inbox")
 _append = _sql.many("append")
 _claim = _sql.many("claim")
 _next_number = _sql.one("next_number")
-_backlog = _sql.one("backlog")
 _set_aside = _sql.exec("set_aside")
 _known_customers = _sql.many("known_customers")
 _known_subscriptions = _sql.many("known_subscriptions")
-
-BACKLOG_ROWS_MAX: Final = 10_000
 
 
 class QueuedEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -92,18 +88,6 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
     known: Mapping[bytes, int] = {}
 
 
-class Backlog(msgspec.Struct, frozen=True, kw_only=True):
-    """`oldest` is when the oldest event that waits was accepted; None when none does.
-
-    `at_least`: more may wait than `event_count`, which is of the BACKLOG_ROWS_MAX oldest requests.
-    """
-
-    event_count: int
-    at_least: bool
-    oldest: datetime | None
-    quarantined_count: int
-
-
 def decode_events(row: InboxRow) -> list[QueuedEvent]:
     """Return the row's events. Raises msgspec.MsgspecError when it is not ours to read."""
     events = _decode(row.events)
@@ -152,11 +136,6 @@ async def claim(conn: Connection, *, events_max: int, bytes_max: int) -> list[In
     """
     rows = await _claim(conn, events_max, bytes_max)
     return sorted((_row(record) for record in rows), key=lambda row: row.inbox_id)
-
-
-async def backlog(conn: Connection) -> Backlog:
-    """Return how many events wait and since when, and how many were set aside."""
-    return Backlog(**dict(await _backlog(conn, BACKLOG_ROWS_MAX)))
 
 
 async def set_aside(conn: Connection, row: InboxRow, error: str, at: datetime) -> None:

@@ -16,9 +16,9 @@ from abaxus_core.domain.customers import Customer
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.errors import InvalidInput, NotFound
 from abaxus_core.kernel.database import Connection
-from abaxus_core.repositories import events, inbox, metrics, rollups, watermarks
+from abaxus_core.repositories import backlog, events, metrics, rollups, watermarks
+from abaxus_core.repositories.backlog import Backlog
 from abaxus_core.repositories.events import Aggregate, Group, StoredEvent, Window
-from abaxus_core.repositories.inbox import Backlog
 from abaxus_core.services import customers
 
 Span: TypeAlias = tuple[datetime, datetime]
@@ -27,6 +27,7 @@ Granularity: TypeAlias = Literal["hour", "day"]
 
 WINDOWS_MAX: Final = 10_000
 GROUPS_MAX: Final = 1_000
+BACKLOG_ROWS_MAX: Final = 10_000
 ARRIVAL_MAX: Final = 2**63 - 1
 
 _STEP: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -93,7 +94,7 @@ async def summarise(conn: Connection, asked: Asked, *, now: datetime) -> Summary
     """
     _check_grouping(asked)
     customer = await customers.get(conn, asked.customer_id)
-    waiting = await inbox.backlog(conn)
+    waiting = await backlog.measure(conn, rows_max=BACKLOG_ROWS_MAX)
     measured = await _metrics(conn, customer, asked.metric_key, asked.period)
     buckets = _buckets(asked.period, asked.granularity, len(measured))
     spans = (asked.period, *buckets)

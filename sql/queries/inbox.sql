@@ -36,25 +36,6 @@ RETURNING i.inbox_id, claimed.event_count, claimed.events, i.received_at;
 -- why: what is stored past the inbox takes its place in the order of arrival all the same
 SELECT nextval(pg_get_serial_sequence('event_inbox', 'inbox_id')) AS inbox_id;
 
--- name: backlog :one
--- params: $1 rows_max int8
--- why: what is accepted and has not landed, for answers that say how far behind they are; rows of a landing that runs count until it commits; reads so many rows of each table at most, the oldest, by the primary keys
-SELECT
-    queued.event_count, queued.oldest, queued.row_count = $1 AS at_least,
-    aside.event_count AS quarantined_count
-FROM (
-    SELECT
-        coalesce(sum(event_count), 0)::bigint AS event_count, min(received_at) AS oldest,
-        count(*) AS row_count
-    FROM (
-        SELECT event_count, received_at FROM event_inbox ORDER BY inbox_id LIMIT $1
-    ) AS oldest_rows
-) AS queued
-CROSS JOIN (
-    SELECT coalesce(sum(event_count), 0)::bigint AS event_count
-    FROM (SELECT event_count FROM event_quarantine ORDER BY inbox_id LIMIT $1) AS oldest_rows
-) AS aside;
-
 -- name: set_aside :exec
 -- params: $1 inbox_id int8, $2 event_count int4, $3 events bytea, $4 received_at timestamptz, $5 error text, $6 quarantined_at timestamptz
 -- why: a row that cannot land is kept whole, with the reason, out of the way of the others

@@ -8,7 +8,7 @@ import pytest
 from abaxus_core.domain.events import Event
 from abaxus_core.errors import InvalidInput, NotFound
 from abaxus_core.kernel.database import Connection
-from abaxus_core.repositories import events, inbox, rollups, watermarks
+from abaxus_core.repositories import backlog, events, inbox, rollups, watermarks
 from abaxus_core.services import usage
 from abaxus_core.services.usage import GROUPS_MAX, Asked, Computed, Granularity, Span, Summary
 from abaxus_core.services.work import Context
@@ -135,7 +135,7 @@ async def test_a_landing_meanwhile_moves_nothing_in_or_out(context: Context) -> 
     await offer(context, event("a"), event("b"))
 
     async def reading(conn: Connection) -> Summary:
-        assert (await inbox.backlog(conn)).event_count == 2
+        assert (await backlog.measure(conn, rows_max=10)).event_count == 2
         await land_all(context)
         return await usage.summarise(conn, wanted, now=context.clock())
 
@@ -160,10 +160,10 @@ async def test_a_long_backlog_is_counted_in_part_and_says_so(
         "INSERT INTO event_inbox (event_count, events, received_at)"
         " SELECT 2, '', $1 FROM generate_series(1, $2)",
         clock() - timedelta(hours=1),
-        inbox.BACKLOG_ROWS_MAX + 5,
+        usage.BACKLOG_ROWS_MAX + 5,
     )
     found = await summary(context)
-    assert (found.backlog.event_count, found.backlog.at_least) == (2 * inbox.BACKLOG_ROWS_MAX, True)
+    assert (found.backlog.event_count, found.backlog.at_least) == (2 * usage.BACKLOG_ROWS_MAX, True)
     assert found.lag_s == 3600
 
 
@@ -174,8 +174,8 @@ async def test_what_was_set_aside_is_told_apart(context: Context) -> None:
         context.clock(),
     )
     await land_all(context)
-    backlog = (await summary(context)).backlog
-    assert (backlog.event_count, backlog.at_least, backlog.quarantined_count) == (0, False, 3)
+    waiting = (await summary(context)).backlog
+    assert (waiting.event_count, waiting.at_least, waiting.quarantined_events) == (0, False, 3)
 
 
 async def test_groups_add_up_to_the_whole(context: Context) -> None:
