@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from abaxus_core.kernel import config, migrations
-from abaxus_core.kernel.clock import system_clock
+from abaxus_core.kernel.clock import Clock, system_clock
 from abaxus_core.kernel.config import DatabaseSettings, Settings
 from abaxus_core.kernel.database import Database, Databases, PoolSettings, open_databases
 from abaxus_core.kernel.first_contact import first_contact
@@ -56,7 +56,7 @@ async def opened(environ: Mapping[str, str], *, process: str) -> AsyncIterator[A
         contexts = {}
         for database, selection in ((databases.live, live), (databases.test, test)):
             providers = await stack.enter_async_context(plugins.opened(selection))
-            contexts[database.mode] = _context(settings, database, providers, telemetry)
+            contexts[database.mode] = context_of(settings, database, providers, telemetry)
         yield App(settings, databases, contexts, telemetry)
 
 
@@ -108,12 +108,17 @@ async def create_key(
     return issued.secret.reveal()
 
 
-def _context(
-    settings: Settings, database: Database, providers: Providers, telemetry: Telemetry
+def context_of(
+    settings: Settings,
+    database: Database,
+    providers: Providers,
+    telemetry: Telemetry,
+    clock: Clock = system_clock,
 ) -> Context:
+    """One mode's context, with what takes its events in."""
     intake = Intake(
         database,
-        system_clock,
+        clock,
         telemetry,
         backlog_max=settings.ingest_backlog_max,
         backlog_age_max=settings.ingest_backlog_age_max,
@@ -121,8 +126,8 @@ def _context(
     return Context(
         mode=database.mode,
         database=database,
-        clock=system_clock,
-        ids=Ids(),
+        clock=clock,
+        ids=Ids(clock),
         settings=settings,
         payment_providers=providers.payment_providers,
         default_payment_provider=providers.default_payment_provider,
@@ -130,5 +135,5 @@ def _context(
         email_sender=providers.email_sender,
         telemetry=telemetry,
         intake=intake,
-        backfill=Backfill(database, system_clock, telemetry, intake),
+        backfill=Backfill(database, clock, telemetry, intake),
     )

@@ -15,17 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from abaxus_core.app import context_of
 from abaxus_core.http import app, server
 from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.routes import ENDPOINTS
 from abaxus_core.kernel import config, log, migrations
-from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.database import Database, PoolSettings, open_databases
-from abaxus_core.kernel.ids import Ids
 from abaxus_core.services import api_keys
-from abaxus_core.services.backfill import Backfill
-from abaxus_core.services.ingestion import Intake
+from abaxus_core.services.plugins import Providers
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context, Work, perform
 
@@ -124,27 +122,10 @@ def _context(database: Database, dsn: str, telemetry: Telemetry) -> Context:
             "API_RATE_LIMIT_RPM": "100000000",
         }
     )
-    intake = Intake(
-        database,
-        system_clock,
-        telemetry,
-        backlog_max=settings.ingest_backlog_max,
-        backlog_age_max=settings.ingest_backlog_age_max,
+    nobody = Providers(
+        payment_providers={}, default_payment_provider=None, email_provider=None, email_sender=None
     )
-    return Context(
-        mode=database.mode,
-        database=database,
-        clock=system_clock,
-        ids=Ids(),
-        settings=settings,
-        payment_providers={},
-        default_payment_provider=None,
-        email_provider=None,
-        email_sender=None,
-        telemetry=telemetry,
-        intake=intake,
-        backfill=Backfill(database, system_clock, telemetry, intake),
-    )
+    return context_of(settings, database, nobody, telemetry)
 
 
 def _first_key(context: Context) -> Callable[[Work], Awaitable[api_keys.Issued]]:

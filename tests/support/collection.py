@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from abaxus_core import app
 from abaxus_core.domain.customers import Customer, PaymentMethod
 from abaxus_core.domain.invoices import Draft, Invoice, Line
 from abaxus_core.domain.payments import Payment
@@ -26,11 +27,10 @@ from abaxus_core.plugin.payments import (
     PaymentProvider,
 )
 from abaxus_core.repositories import customers, invoices, payments
-from abaxus_core.services.backfill import Backfill
+from abaxus_core.services.plugins import Providers
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
 from abaxus_plugins.sandbox.provider import Sandbox
-from tests.support.metering import intake_of
 
 ACTOR = "key_test"
 ENVIRON = {
@@ -50,22 +50,13 @@ def make_context(
     sender: EmailSender | None = None,
 ) -> Context:
     """A context as the composition root makes it; the sandbox charges unless told otherwise."""
-    settings, telemetry = config.load(ENVIRON), Telemetry()
-    intake = intake_of(database, clock, settings, telemetry)
-    return Context(
-        mode=database.mode,
-        database=database,
-        clock=clock,
-        ids=Ids(clock),
-        settings=settings,
+    chosen = Providers(
         payment_providers={"sandbox": Sandbox()} if providers is None else providers,
         default_payment_provider=default,
         email_provider="outbox" if sender else None,
         email_sender=sender,
-        telemetry=telemetry,
-        intake=intake,
-        backfill=Backfill(database, clock, telemetry, intake),
     )
+    return app.context_of(config.load(ENVIRON), database, chosen, Telemetry(), clock)
 
 
 async def make_invoice(

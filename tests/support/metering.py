@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from abaxus_core import app
 from abaxus_core.domain.customers import Customer
 from abaxus_core.domain.decimals import plain
 from abaxus_core.domain.digest import event_digest, event_key, payload_hash
@@ -12,13 +13,11 @@ from abaxus_core.domain.instants import microseconds
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.kernel import config
 from abaxus_core.kernel.clock import Clock
-from abaxus_core.kernel.config import Settings
 from abaxus_core.kernel.database import Connection, Database
-from abaxus_core.kernel.ids import Ids
 from abaxus_core.repositories import customers, metrics
-from abaxus_core.services.backfill import Backfill
-from abaxus_core.services.ingestion import Accepted, Intake, Offer
+from abaxus_core.services.ingestion import Accepted, Offer
 from abaxus_core.services.landing import Landed, Lander
+from abaxus_core.services.plugins import Providers
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
 
@@ -37,6 +36,11 @@ METRICS: tuple[dict[str, object], ...] = (
 )
 
 
+NO_PROVIDERS = Providers(
+    payment_providers={}, default_payment_provider=None, email_provider=None, email_sender=None
+)
+
+
 def context_of(database: Database, clock: Clock, **settings: str) -> Context:
     """A context without providers."""
     environ = {
@@ -44,34 +48,7 @@ def context_of(database: Database, clock: Clock, **settings: str) -> Context:
         "API_MASTER_KEY": "k" * config.MASTER_KEY_LENGTH_MIN,
         **settings,
     }
-    settings = config.load(environ)
-    telemetry = Telemetry()
-    intake = intake_of(database, clock, settings, telemetry)
-    return Context(
-        mode=database.mode,
-        database=database,
-        clock=clock,
-        ids=Ids(clock),
-        settings=settings,
-        payment_providers={},
-        default_payment_provider=None,
-        email_provider=None,
-        email_sender=None,
-        telemetry=telemetry,
-        intake=intake,
-        backfill=Backfill(database, clock, telemetry, intake),
-    )
-
-
-def intake_of(database: Database, clock: Clock, settings: Settings, telemetry: Telemetry) -> Intake:
-    """What takes events in, as the settings say."""
-    return Intake(
-        database,
-        clock,
-        telemetry,
-        backlog_max=settings.ingest_backlog_max,
-        backlog_age_max=settings.ingest_backlog_age_max,
-    )
+    return app.context_of(config.load(environ), database, NO_PROVIDERS, Telemetry(), clock)
 
 
 async def make_catalogue(
