@@ -34,7 +34,7 @@ from tests.support.metering import (
 )
 from tests.support.postgres import SETTINGS, TestDatabases, temporary_home
 from tests.support.recording import RECORD_TEST, connected, make_application, order, record
-from tests.support.waiting import soon
+from tests.support.waiting import eventually, soon
 
 DOCS = Path(__file__).parents[3] / "docs" / "recording.md"
 SCHEMAS = ["abaxus", "abaxus_live", "abaxus_test"]
@@ -480,9 +480,11 @@ async def test_the_documented_example_runs(databases: TestDatabases, context: Co
         await owner.close()
     parts = urlsplit(databases.dsn)
     address = f"shop:shop@{parts.hostname}:{parts.port}"
+    await eventually(_listens, databases, context.database.channel(INBOX))
     async with connected(parts._replace(netloc=address).geturl()) as conn:
         for block in theirs:
             await conn.execute(block.split("```")[0])
+        woken.clear()
         await conn.execute(notify.split("```")[0])
     await soon(woken)
     await land_all(context)
@@ -490,6 +492,10 @@ async def test_the_documented_example_runs(databases: TestDatabases, context: Co
         context.database,
         "SELECT idempotency_key, value, properties ->> 'zone' FROM events ORDER BY 1",
     ) == [("parcel-1", Decimal("2.5"), "eu"), ("parcel-2", Decimal("1.25"), "us")]
+
+
+async def _listens(databases: TestDatabases, channel: str) -> bool:
+    return databases.listener.connected(channel)
 
 
 async def _parcels(conn: Connection) -> None:
