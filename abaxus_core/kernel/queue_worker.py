@@ -38,8 +38,8 @@ _log = structlog.get_logger("abaxus.queue")
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`concurrency`: handlers at once. `batch_max`: jobs leased at once. `poll`: how long an idle
-    worker trusts notifications. `drain`: how long handlers may go on after a stop."""
+    """`concurrency`: handlers at once. `batch_max`: jobs leased by one statement. `poll`: how long
+    an idle worker trusts notifications. `drain`: how long handlers may go on after a stop."""
 
     concurrency: int = 8
     batch_max: int = 1_000
@@ -123,9 +123,11 @@ class QueueWorker:
 
     async def _exchange(self) -> bool:
         """Hand in what is done, fetch what there is room for; True if there may be more."""
-        room = self._room()
+        capacity = self._capacity()
+        room = max(0, min(capacity - len(self._ready), self._settings.batch_max))
         if not (room or self._done):
             return False
+        self._low_water = capacity // 2
         done, self._done = self._done, []
         self._pace.measure()
         try:
@@ -136,13 +138,12 @@ class QueueWorker:
             await asyncio.sleep(DATABASE_RETRY_DELAY_MS / 1000)
             return False
         self._ready.extend(claimed)
-        self._low_water = len(self._ready) // 2
         self._more.set()
         return len(claimed) == room > 0
 
     async def _until_low(self) -> None:
-        """Wait until half of what was fetched has begun, so that the next half comes while this one
-        runs; at most BUFFER_MS, because what is done is settled only then."""
+        """Wait until the buffer is half empty, so that one half comes while the other runs; at most
+        BUFFER_MS, because what is done is settled only then."""
         self._low.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(BUFFER_MS / 1000):
@@ -152,7 +153,7 @@ class QueueWorker:
     async def _rest(self) -> None:
         """Wait until a job ends, one is enqueued, one falls due, or `poll` has passed."""
         wait = self._settings.poll
-        if self._room() and not self._something.is_set():
+        if self._capacity() > len(self._ready) and not self._something.is_set():
             wait = min(wait, await self._until_due())
         wait = max(wait, timedelta(milliseconds=IDLE_MIN_MS))
         with suppress(TimeoutError):
@@ -166,11 +167,12 @@ class QueueWorker:
             return self._settings.poll
         return self._settings.poll if until_due is None else until_due
 
-    def _room(self) -> int:
-        """How many jobs to fetch: for the idle runners, and what they finish in BUFFER_MS."""
+    def _capacity(self) -> int:
+        """How many jobs may be ready: for the idle runners, and what they finish in BUFFER_MS; two
+        batches at most, one to run while the other is fetched."""
         idle = self._settings.concurrency - len(self._running)
         buffer = self._pace.jobs_per_second * BUFFER_MS // 1000
-        return max(0, min(idle + buffer, self._settings.batch_max) - len(self._ready))
+        return min(idle + buffer, 2 * self._settings.batch_max)
 
     async def _run_jobs(self) -> None:
         while not self._stopping:
