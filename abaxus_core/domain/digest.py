@@ -5,12 +5,13 @@ The digest of a set of events is the sum of their payload hashes, blind to order
 """
 
 from hashlib import sha256
+from struct import Struct
 from typing import Final
 
 KEY_BYTES: Final = 12
-_HASH_BYTES: Final = 8
 _DIGEST_MODULUS: Final = 2**64
 _ID_DIGITS: Final = 25
+_first_eight_bytes = Struct(">q").unpack_from
 
 
 def event_digest(customer_id: str, idempotency_key: str) -> bytes:
@@ -51,7 +52,8 @@ def payload_hash(
     same value, 12:00Z and 14:00+02:00 the same instant. No text holds a NUL.
     """
     payload = f"{metric_no}\0{occurred_us}\0{value}\0{subscription_id or ''}\0{properties or ''}"
-    return int.from_bytes(sha256(key + payload.encode()).digest()[:_HASH_BYTES], "big", signed=True)
+    (number,) = _first_eight_bytes(sha256(key + payload.encode()).digest())
+    return int(number)
 
 
 def digest_text(digest: int) -> str:

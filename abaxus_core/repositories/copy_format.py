@@ -5,15 +5,19 @@ length in four bytes and its content as the type's receive function reads it, al
 row is the number of its fields in two bytes and the fields.
 """
 
+from collections.abc import AsyncIterator, Iterable
 from functools import lru_cache
+from itertools import islice
 from struct import Struct
 from typing import Final
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER: Final = b"\xff\xff"
 NULL: Final = b"\xff\xff\xff\xff"
-# The same values come again and again: 1, a plan's sizes, round sums.
-NUMERICS_KEPT: Final = 4_096
+# The server stores one chunk while the next is on its way.
+ROWS_PER_CHUNK: Final = 2_000
+# There are few digits in base 10,000, and they come again and again: with and without zeros before.
+DIGITS_KEPT: Final = 20_000
 
 _BASE_DIGITS: Final = 4
 _NEGATIVE: Final = 0x4000
@@ -29,6 +33,15 @@ _pack_short_numeric = Struct(">ihhHhhh").pack
 def count(fields: int) -> bytes:
     """Return what begins a row of that many fields."""
     return fields.to_bytes(2, "big")
+
+
+async def table(rows: Iterable[bytes], head: bytes) -> AsyncIterator[bytes]:
+    """Yield what COPY reads: the fields of each row, behind what begins every row."""
+    yield HEADER
+    waiting = iter(rows)
+    while chunk := list(islice(waiting, ROWS_PER_CHUNK)):
+        yield head + head.join(chunk)
+    yield TRAILER
 
 
 def int8(number: int) -> bytes:
@@ -50,7 +63,6 @@ def jsonb(value: str | None) -> bytes:
     return _pack_jsonb_head(len(raw) + 1, _JSONB_VERSION) + raw
 
 
-@lru_cache(NUMERICS_KEPT)
 def numeric(plain: str) -> bytes:
     """Return a number in plain notation as a numeric. Raises ValueError when it is not one.
 
@@ -60,21 +72,29 @@ def numeric(plain: str) -> bytes:
     '0000 000e 0003 0001 4000 0001 0001 0929 1388'
     """
     whole, _, fraction = plain.partition(".")
-    unsigned, sign = whole, 0
+    if len(whole) <= _BASE_DIGITS and len(fraction) <= _BASE_DIGITS and whole[:1] != "-":
+        return _pack_short_numeric(
+            12, 2, 0, 0, len(fraction), _digit(whole), _digit(fraction.ljust(_BASE_DIGITS, "0"))
+        )
     if whole[:1] == "-":
-        unsigned, sign = whole[1:], _NEGATIVE
-    if not ((unsigned + fraction).isdecimal() and unsigned and plain.isascii()):
-        raise ValueError(f"{plain[:40]!r} is not a number in plain notation")
-    if len(unsigned) <= _BASE_DIGITS and len(fraction) <= _BASE_DIGITS:
-        digit, after = int(unsigned), int((fraction + "0000")[:_BASE_DIGITS])
-        return _pack_short_numeric(12, 2, 0, sign, len(fraction), digit, after)
-    return _long_numeric(unsigned, fraction, sign)
+        return _long_numeric(whole[1:], fraction, _NEGATIVE)
+    return _long_numeric(whole, fraction, 0)
+
+
+@lru_cache(DIGITS_KEPT)
+def _digit(decimal: str) -> int:
+    """Up to _BASE_DIGITS decimal digits as one."""
+    if not (decimal.isdecimal() and decimal.isascii()):
+        raise ValueError(f"{decimal!r} is not decimal digits")
+    return int(decimal)
 
 
 def _long_numeric(whole: str, fraction: str, sign: int) -> bytes:
+    if not whole:
+        raise ValueError("a number in plain notation begins with a digit")
     groups = -(-len(whole) // _BASE_DIGITS)
     padded = whole.zfill(groups * _BASE_DIGITS) + fraction
     padded += "0" * (-len(padded) % _BASE_DIGITS)
-    digits = [int(padded[at : at + _BASE_DIGITS]) for at in range(0, len(padded), _BASE_DIGITS)]
+    digits = [_digit(padded[at : at + _BASE_DIGITS]) for at in range(0, len(padded), _BASE_DIGITS)]
     head = _pack_numeric_head(8 + 2 * len(digits), len(digits), groups - 1, sign, len(fraction))
     return head + b"".join(digit.to_bytes(2, "big") for digit in digits)

@@ -5,7 +5,7 @@ stores keys does so in ascending order of identities, so that two landings that 
 line, never in a circle.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from struct import Struct
 from typing import Final
 
@@ -22,8 +22,8 @@ COLUMNS: Final = ("customer_no", "key_high", "key_low", "payload_hash")
 
 _NUMBER_BYTES: Final = 4
 _parts = Struct(">iiq")
-_pack_row = Struct(">iiiiiqiq").pack
-_ROW_HEAD: Final = copy_format.count(len(COLUMNS))
+_pack_fields = Struct(">iiiiiqiq").pack
+_HEAD: Final = copy_format.count(len(COLUMNS))
 
 
 def identity(customer_no: int, key: bytes) -> bytes:
@@ -51,23 +51,17 @@ async def known(conn: Connection, identities: Collection[bytes]) -> dict[bytes, 
     return {named[row["place"]]: row["payload_hash"] for row in rows}
 
 
-async def insert(conn: Connection, hashes: Mapping[bytes, int]) -> None:
-    """Store payload hashes by identity, in the mapping's order, which must be ascending.
+async def insert(conn: Connection, rows: Iterable[bytes]) -> None:
+    """Store keys, spelt as `fields`, in ascending order of their identities.
 
     Raises asyncpg.UniqueViolationError of ONCE when one is known; then none is stored.
     """
     await conn.copy_to_table(
-        TABLE, source=_copied(hashes.items()), columns=COLUMNS, format="binary"
+        TABLE, source=copy_format.table(rows, _HEAD), columns=COLUMNS, format="binary"
     )
 
 
-async def _copied(hashes: Iterable[tuple[bytes, int]]) -> AsyncIterator[bytes]:
-    yield copy_format.HEADER
-    rows = [_ROW_HEAD + _row(named, payload_hash) for named, payload_hash in hashes]
-    yield b"".join(rows)
-    yield copy_format.TRAILER
-
-
-def _row(named: bytes, payload_hash: int) -> bytes:
+def fields(named: bytes, payload_hash: int) -> bytes:
+    """Return an identity and its event's payload hash as the fields of COLUMNS."""
     customer_no, key_high, key_low = _parts.unpack(named)
-    return _pack_row(4, customer_no, 4, key_high, 8, key_low, 8, payload_hash)
+    return _pack_fields(4, customer_no, 4, key_high, 8, key_low, 8, payload_hash)

@@ -1,9 +1,8 @@
 """Stored events: landing them once, reading them back, exact aggregates over windows of them."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from struct import Struct
 from typing import Final
 
 import msgspec
@@ -13,6 +12,7 @@ from abaxus_core.domain.metrics import Metric
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
 from abaxus_core.repositories import copy_format, event_keys
+from abaxus_core.repositories.arrivals import METERED, TOLD, Arrival
 from abaxus_core.repositories.inbox import QueuedEvent
 
 _sql = queries("events")
@@ -25,36 +25,8 @@ _page = _sql.many("page")
 
 EVERYTHING: Final = 2**63 - 1
 _SHOWN: Final = ("metric_no", "value", "idempotency_key", "subscription_id")
-METERED: Final = (
-    "customer_no",
-    "metric_no",
-    "occurred_at",
-    "arrival_no",
-    "payload_hash",
-    "value",
-)
-_COLUMNS: Final = (
-    *METERED,
-    "landing_no",
-    "received_at",
-    "idempotency_key",
-    "subscription_id",
-    "properties",
-)
-_ROWS_PER_CHUNK: Final = 2_000
-_ROW_HEAD: Final = copy_format.count(len(_COLUMNS))
-_pack_metered = Struct(">iiiiiqiqiq").pack
-_pack_received_and_length = Struct(">iqi").pack
-
-
-class ArrivedEvent(msgspec.Struct, frozen=True, gc=False):
-    """A queued event with its place in the order of acceptance, and when it was accepted, as
-    `instants.microseconds`."""
-
-    event: QueuedEvent
-    arrival_no: int
-    received_us: int
-    payload_hash: int
+_COLUMNS: Final = ("landing_no", *METERED, *TOLD)
+_COUNT: Final = copy_format.count(len(_COLUMNS))
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,61 +88,21 @@ async def ensure_partitions(conn: Connection, months: Collection[date]) -> None:
     await _ensure_partitions(conn, sorted(months))
 
 
-async def insert(conn: Connection, arrived: Sequence[ArrivedEvent], landing_no: int) -> list[bytes]:
-    """Store events whose keys are stored. The partitions must be there.
-
-    Returns their METERED columns as fields of COPY's, for `rollups.add`.
-    """
-    metered: list[bytes] = []
+async def insert(conn: Connection, arrived: Iterable[Arrival], landing_no: int) -> None:
+    """Store events whose keys are stored. The partitions must be there."""
     await conn.copy_to_table(
         "events",
-        source=_copied(arrived, landing_no, metered),
+        source=copy_format.table(
+            (each.metered + each.told for each in arrived), _COUNT + copy_format.int8(landing_no)
+        ),
         columns=_COLUMNS,
         format="binary",
     )
-    return metered
 
 
-async def _copied(
-    arrived: Sequence[ArrivedEvent], landing_no: int, metered: list[bytes]
-) -> AsyncIterator[bytes]:
-    """In chunks, so that the server stores one while the next is being made."""
-    landed = copy_format.int8(landing_no)
-    yield copy_format.HEADER
-    for start in range(0, len(arrived), _ROWS_PER_CHUNK):
-        chunk = arrived[start : start + _ROWS_PER_CHUNK]
-        fields = [_metered(each) for each in chunk]
-        metered += fields
-        pairs = zip(fields, chunk, strict=True)
-        yield b"".join([piece for known, each in pairs for piece in _row(known, landed, each)])
-    yield copy_format.TRAILER
-
-
-def _metered(arrived: ArrivedEvent) -> bytes:
-    event = arrived.event
-    return _pack_metered(
-        4, event.customer_no, 4, event.metric_no, 8, event.occurred_us, 8, arrived.arrival_no,
-        8, arrived.payload_hash,
-    ) + copy_format.numeric(event.value)  # fmt: skip
-
-
-def _row(metered: bytes, landed: bytes, arrived: ArrivedEvent) -> tuple[bytes, ...]:
-    event = arrived.event
-    key = event.idempotency_key.encode()
-    return (
-        _ROW_HEAD,
-        metered,
-        landed,
-        _pack_received_and_length(8, arrived.received_us, len(key)),
-        key,
-        copy_format.text(event.subscription_id),
-        copy_format.jsonb(event.properties),
-    )
-
-
-async def record_conflicts(conn: Connection, second: Sequence[ArrivedEvent]) -> int:
+async def record_conflicts(conn: Connection, second: Sequence[Arrival]) -> int:
     """Keep each payload that came second under its key, once; return how many are new."""
-    keys = [event_keys.parts(identity_of(each)) for each in second]
+    keys = [event_keys.parts(each.identity) for each in second]
     return await _record_conflicts(
         conn,
         *([part[place] for part in keys] for place in range(3)),
@@ -178,11 +110,6 @@ async def record_conflicts(conn: Connection, second: Sequence[ArrivedEvent]) -> 
         [_named(each.event) for each in second],
         [instant_of(each.received_us) for each in second],
     )
-
-
-def identity_of(arrived: ArrivedEvent) -> bytes:
-    """Return what names the event, see `event_keys`."""
-    return event_keys.identity(arrived.event.customer_no, arrived.event.key)
 
 
 def _named(event: QueuedEvent) -> str:

@@ -1,6 +1,6 @@
 """Rollups: what a customer used of a metric per UTC day, kept by landings, read by summaries."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -9,6 +9,7 @@ from abaxus_core.domain.instants import day_start
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
 from abaxus_core.repositories import copy_format, events
+from abaxus_core.repositories.arrivals import METERED, Arrival
 from abaxus_core.repositories.events import Aggregate, Window
 
 _sql = queries("rollups")
@@ -20,11 +21,11 @@ _metrics_used = _sql.many("metrics_used")
 # A landing this many days after a day marks it as changed late.
 LATE_DAYS: Final = 2
 _ONE_DAY = timedelta(days=1)
-_ROW_HEAD: Final = copy_format.count(len(events.METERED))
+_HEAD: Final = copy_format.count(len(METERED))
 
 
 async def add(
-    conn: Connection, metered: Sequence[bytes], *, landing_no: int, landed_on: date
+    conn: Connection, arrived: Iterable[Arrival], *, landing_no: int, landed_on: date
 ) -> None:
     """Add events, stored in the same transaction by `events.insert`, to their days.
 
@@ -32,15 +33,12 @@ async def add(
     """
     await _prepare(conn)
     await conn.copy_to_table(
-        "landing_usage", source=_copied(metered), columns=events.METERED, format="binary"
+        "landing_usage",
+        source=copy_format.table((each.metered for each in arrived), _HEAD),
+        columns=METERED,
+        format="binary",
     )
     await _add(conn, landing_no, landed_on - LATE_DAYS * _ONE_DAY)
-
-
-async def _copied(metered: Sequence[bytes]) -> AsyncIterator[bytes]:
-    yield copy_format.HEADER
-    yield _ROW_HEAD + _ROW_HEAD.join(metered)
-    yield copy_format.TRAILER
 
 
 async def aggregate(conn: Connection, windows: Sequence[Window]) -> list[Aggregate]:

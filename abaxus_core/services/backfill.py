@@ -18,7 +18,7 @@ from abaxus_core.errors import AbaxusError
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.repositories import inbox
-from abaxus_core.repositories.events import ArrivedEvent, identity_of
+from abaxus_core.repositories.arrivals import Arrival, arrivals
 from abaxus_core.repositories.inbox import QueuedEvent
 from abaxus_core.services.ingestion import (
     BATCH_MAX,
@@ -93,23 +93,17 @@ class Backfill:
         stored = await store(conn, arrived, landed_on=self._clock().astimezone(UTC).date())
         return _told(checked, sorting.results, stored), stored.conflict_count
 
-    async def _arrived(
-        self, conn: Connection, offered: Sequence[QueuedEvent]
-    ) -> list[ArrivedEvent]:
+    async def _arrived(self, conn: Connection, offered: Sequence[QueuedEvent]) -> list[Arrival]:
         """Numbered as if they were a row of the inbox: of one instant, the last to come counts."""
         first = await inbox.next_number(conn) * ROW_EVENTS_MAX
-        received_us = microseconds(self._clock())
-        return [
-            ArrivedEvent(event, first + place, received_us, event.payload_hash)
-            for place, event in enumerate(offered)
-        ]
+        return arrivals(offered, first_no=first, received_us=microseconds(self._clock()))
 
 
 def _told(
     checked: Sequence[Checked | AbaxusError], results: Sequence[Result], stored: Stored
 ) -> list[Result]:
     """The results, in which what somebody else stored meanwhile is a duplicate."""
-    fresh = {identity_of(each) for each in stored.fresh}
+    fresh = {each.identity for each in stored.fresh}
     return [
         msgspec.structs.replace(result, duplicate=True)
         if isinstance(each, Checked) and isinstance(result, Accepted) and each.identity not in fresh

@@ -21,7 +21,7 @@ from abaxus_core.kernel.batching import Batcher, Full
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Connection, Database, wake_after_commit
 from abaxus_core.repositories import event_keys, events, inbox
-from abaxus_core.repositories.events import ArrivedEvent
+from abaxus_core.repositories.arrivals import arrivals
 from abaxus_core.repositories.inbox import QueuedEvent
 from abaxus_core.services.names import Named, Names
 from abaxus_core.services.telemetry import Telemetry
@@ -132,7 +132,7 @@ class Intake:
     async def _record(self, conn: Connection, second: Sequence[QueuedEvent]) -> None:
         now_us = microseconds(self._clock())
         recorded = await events.record_conflicts(
-            conn, [ArrivedEvent(event, 0, now_us, event.payload_hash) for event in second]
+            conn, arrivals(second, first_no=0, received_us=now_us)
         )
         self._telemetry.conflicts_recorded(self._database.mode, recorded)
 

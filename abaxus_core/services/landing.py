@@ -6,6 +6,7 @@ workers may land side by side (docs/decisions/0003-the-event-pipeline.md). When 
 worker/landing.py's.
 """
 
+import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date
@@ -20,9 +21,9 @@ from abaxus_core.errors import InvariantBroken
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.repositories import event_keys, events, inbox, rollups, watermarks
+from abaxus_core.repositories.arrivals import Arrival, arrivals
 from abaxus_core.repositories.constraints import violated
-from abaxus_core.repositories.events import ArrivedEvent, identity_of
-from abaxus_core.repositories.inbox import InboxRow
+from abaxus_core.repositories.inbox import InboxRow, QueuedEvent
 from abaxus_core.services.partitions import Partitions
 
 EVENTS_MAX: Final = 20_000
@@ -59,7 +60,7 @@ class Landed(msgspec.Struct, frozen=True, kw_only=True):
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """The events that were new, and how many payloads were recorded as second."""
 
-    fresh: Sequence[ArrivedEvent]
+    fresh: Sequence[Arrival]
     conflict_count: int
 
 
@@ -122,10 +123,16 @@ class Lander:
         return await self.land_or_set_aside(conn, rows)
 
     async def _store(self, conn: Connection, rows: Sequence[InboxRow]) -> Landed:
-        arrived = [each for row in rows for each in _arrivals(row)]
-        missing = self._partitions.missing([each.event.occurred_us for each in arrived])
+        arrived: list[Arrival] = []
+        missing: set[date] = set()
+        for row in rows:
+            queued = _queued(row)
+            missing |= self._partitions.missing(event.occurred_us for event in queued)
+            arrived += _arrivals(row, queued)
+            # Another landing goes on meanwhile: its answers from the database wait for nobody.
+            await asyncio.sleep(0)
         if missing:
-            raise _PartitionsMissing(missing)
+            raise _PartitionsMissing(frozenset(missing))
         stored = await store(conn, arrived, landed_on=self._clock().astimezone(UTC).date())
         return Landed(
             row_count=len(rows),
@@ -153,7 +160,7 @@ class _PartitionsMissing(Exception):
         self.months = months
 
 
-async def store(conn: Connection, arrived: Sequence[ArrivedEvent], *, landed_on: date) -> Stored:
+async def store(conn: Connection, arrived: Sequence[Arrival], *, landed_on: date) -> Stored:
     """Store the events whose keys are new and add them to the rollups; return which were new.
 
     `arrived` is in the order of acceptance: of one key the first wins. What differs from what is
@@ -165,68 +172,68 @@ async def store(conn: Connection, arrived: Sequence[ArrivedEvent], *, landed_on:
     second = _differing([offered[named] for named in known] + repeated, offered, known)
     conflict_count = await events.record_conflicts(conn, second) if second else 0
     if fresh:
-        metered = await events.insert(conn, fresh, landing_no)
-        await rollups.add(conn, metered, landing_no=landing_no, landed_on=landed_on)
+        await events.insert(conn, fresh, landing_no)
+        await rollups.add(conn, fresh, landing_no=landing_no, landed_on=landed_on)
     return Stored(fresh=fresh, conflict_count=conflict_count)
 
 
 def _first_of_each_key(
-    arrived: Iterable[ArrivedEvent],
-) -> tuple[dict[bytes, ArrivedEvent], list[ArrivedEvent]]:
+    arrived: Iterable[Arrival],
+) -> tuple[dict[bytes, Arrival], list[Arrival]]:
     """The first event of each identity, and the later ones."""
-    first: dict[bytes, ArrivedEvent] = {}
-    later = [each for each in arrived if first.setdefault(identity_of(each), each) is not each]
+    first: dict[bytes, Arrival] = {}
+    later = [each for each in arrived if first.setdefault(each.identity, each) is not each]
     return first, later
 
 
 def _differing(
-    unstored: Iterable[ArrivedEvent],
-    offered: Mapping[bytes, ArrivedEvent],
+    unstored: Iterable[Arrival],
+    offered: Mapping[bytes, Arrival],
     known: Mapping[bytes, int],
-) -> list[ArrivedEvent]:
+) -> list[Arrival]:
     """Those whose payload is not the stored one: the known one's, or else the offered event's."""
-    named = ((identity_of(each), each) for each in unstored)
     return [
         each
-        for identity, each in named
-        if each.payload_hash != known.get(identity, offered[identity].payload_hash)
+        for each in unstored
+        if each.payload_hash != known.get(each.identity, offered[each.identity].payload_hash)
     ]
 
 
 async def _claim_keys(
-    conn: Connection, offered: dict[bytes, ArrivedEvent]
-) -> tuple[list[ArrivedEvent], dict[bytes, int]]:
+    conn: Connection, offered: dict[bytes, Arrival]
+) -> tuple[list[Arrival], dict[bytes, int]]:
     """Store the keys that are new: their events in key order, and the payload hashes of the others.
 
     As a rule all are new, because accepting answers replays, so it is tried before it is asked.
     Somebody else may store some at any moment; each round then knows more of them.
     """
-    hashes = {named: offered[named].payload_hash for named in sorted(offered)}
+    fresh = {named: offered[named] for named in sorted(offered)}
     known: dict[bytes, int] = {}
     for _ in range(KEY_ROUNDS_MAX):
         try:
             async with conn.transaction():
-                await event_keys.insert(conn, hashes)
+                await event_keys.insert(conn, (each.key for each in fresh.values()))
         except asyncpg.UniqueViolationError as error:
             if violated(error) != event_keys.ONCE:
                 raise
-            known |= await event_keys.known(conn, hashes)
-            hashes = {each: hashes[each] for each in hashes if each not in known}
+            known |= await event_keys.known(conn, fresh)
+            fresh = {named: each for named, each in fresh.items() if named not in known}
         else:
-            return [offered[named] for named in hashes], known
+            return list(fresh.values()), known
     raise InvariantBroken("keys are taken again and again while they are being stored")
 
 
-def _arrivals(row: InboxRow) -> list[ArrivedEvent]:
+def _queued(row: InboxRow) -> list[QueuedEvent]:
     queued = inbox.decode_events(row)
     if len(queued) != row.event_count or len(queued) > ROW_EVENTS_MAX:
         raise ValueError(f"the row says {row.event_count} events and holds {len(queued)}")
-    first = row.inbox_id * ROW_EVENTS_MAX
-    received_us = microseconds(row.received_at)
-    return [
-        ArrivedEvent(event, first + place, received_us, event.payload_hash)
-        for place, event in enumerate(queued)
-    ]
+    return queued
+
+
+def _arrivals(row: InboxRow, queued: Sequence[QueuedEvent]) -> list[Arrival]:
+    return arrivals(
+        queued, first_no=row.inbox_id * ROW_EVENTS_MAX, received_us=microseconds(row.received_at)
+    )
 
 
 def _sum(one: Landed, other: Landed) -> Landed:
