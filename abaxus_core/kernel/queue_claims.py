@@ -6,7 +6,7 @@ Time is the database's, the only clock that all workers share.
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from uuid import UUID, uuid4
 
@@ -24,6 +24,8 @@ _renew = _sql.many("renew")
 _next_due = _sql.one("next_due")
 
 PRIORITIES = sorted(Priority)
+RESUMED_MAX = 16
+_FRONT = (datetime.min.replace(tzinfo=UTC), 0)
 _MICROSECOND = timedelta(microseconds=1)
 _job_id = attrgetter("job_id")
 
@@ -54,9 +56,18 @@ class Claims:
         self._kinds = list(kinds)
         self._lease = lease
         self._clock = clock
+        self._bookmarks = _Bookmarks()
 
     async def settle_and_claim(self, done: Sequence[Claim], claim_max: int) -> list[Claim]:
         """Complete `done` and lease at most `claim_max` jobs, the most urgent first."""
+        resumed = self._bookmarks.turn()
+        claims = await self._settle_and_claim(done, claim_max)
+        if resumed and len(claims) < claim_max:
+            self._bookmarks.clear()
+            claims += await self._settle_and_claim((), claim_max - len(claims))
+        return claims
+
+    async def _settle_and_claim(self, done: Sequence[Claim], claim_max: int) -> list[Claim]:
         lease_id, expires_ns = uuid4(), self._expires_ns()
         async with self._database.connection() as conn:
             records = await _settle_and_claim(
@@ -68,7 +79,9 @@ class Claims:
                 lease_id,
                 self._lease,
                 self._now(),
+                *self._bookmarks.places(),
             )
+        self._bookmarks.move(records)
         return [Claim(record, lease_id, expires_ns) for record in records]
 
     async def settle(self, done: Sequence[Claim]) -> None:
@@ -133,6 +146,41 @@ class Claims:
     def _expires_ns(self) -> int:
         """Taken before the statement is sent, so that ours ends before the database's."""
         return time.monotonic_ns() + self._lease // _MICROSECOND * 1_000
+
+
+class _Bookmarks:
+    """After which job of each priority to go on.
+
+    A claim that begins at the front steps over every row that was claimed before and that vacuum
+    has not removed, which under an old snapshot is all of them. What falls due behind a bookmark
+    waits until one begins at the front: every RESUMED_MAX claims, and when one finds too little.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[int, tuple[datetime, int]] = {}
+        self._resumed = 0
+
+    def turn(self) -> bool:
+        """Whether the next claim resumes; else it begins at the front."""
+        if not self._places or self._resumed >= RESUMED_MAX:
+            self.clear()
+            return False
+        self._resumed += 1
+        return True
+
+    def clear(self) -> None:
+        self._places.clear()
+        self._resumed = 0
+
+    def move(self, records: Sequence[Record]) -> None:
+        """Go on after these, which ascend within a priority."""
+        last = {record["priority"]: record for record in records}
+        self._places |= {each: (one["due_at"], one["job_id"]) for each, one in last.items()}
+
+    def places(self) -> tuple[list[datetime], list[int]]:
+        """Due times and ids, as PRIORITIES go."""
+        places = [self._places.get(priority, _FRONT) for priority in PRIORITIES]
+        return [due_at for due_at, _ in places], [job_id for _, job_id in places]
 
 
 def _by_id(claims: Sequence[Claim]) -> tuple[list[int], list[UUID]]:

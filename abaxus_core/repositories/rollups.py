@@ -70,14 +70,17 @@ async def metrics_used(
 
 
 async def _totals(conn: Connection, windows: Sequence[Window]) -> list[Aggregate]:
-    days = [_whole_days(window.start, window.end) for window in windows]
+    numbers: dict[tuple[datetime, datetime], int] = {}
+    spans = [numbers.setdefault((one.start, one.end), len(numbers) + 1) for one in windows]
+    days = [_whole_days(start, end) for start, end in numbers]
     rows = await _total_windows(
         conn,
         [window.customer_no for window in windows],
         [window.metric_no for window in windows],
         [window.aggregation for window in windows],
-        [window.start for window in windows],
-        [window.end for window in windows],
+        spans,
+        [start for start, _ in numbers],
+        [end for _, end in numbers],
         [first_day for first_day, _ in days],
         [after_day for _, after_day in days],
     )

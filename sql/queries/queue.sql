@@ -27,10 +27,11 @@ WHERE unique_key = $1 AND state = 'available';
 -- name: settle_and_claim :many
 -- params: $1 done_job_ids bigint[], $2 done_lease_ids uuid[], $3 priorities smallint[]
 -- params: $4 kinds text[], $5 claim_max bigint, $6 lease_id uuid, $7 lease interval
--- params: $8 clock timestamptz
+-- params: $8 clock timestamptz, $9 after_due_at timestamptz[], $10 after_job_ids bigint[]
 -- why: completing a batch and leasing the next is one statement and one commit; ANY(ARRAY(...))
 -- keeps the LIMIT and the index whatever the statistics say; the lease fences off stale workers;
--- width_bucket finds a job's lease in the ascending ids, where a join may read the whole backlog
+-- width_bucket finds a job's lease in the ascending ids, where a join may read the whole backlog;
+-- each priority goes on after the place given for it, past what vacuum has not removed yet
 WITH completed AS (
     DELETE FROM jobs
     WHERE job_id = ANY ($1::bigint[])
@@ -44,12 +45,14 @@ claimed AS (
         leased_until = greatest($8::timestamptz, now()) + $7::interval
     WHERE ctid = ANY (ARRAY(
         SELECT due.place
-        FROM unnest($3::smallint[]) AS level (priority)
+        FROM unnest($3::smallint[], $9::timestamptz[], $10::bigint[])
+            AS level (priority, after_due_at, after_job_id)
         CROSS JOIN LATERAL (
             SELECT candidate.ctid AS place
             FROM jobs AS candidate
             WHERE candidate.state = 'available'
               AND candidate.priority = level.priority
+              AND (candidate.due_at, candidate.job_id) > (level.after_due_at, level.after_job_id)
               AND candidate.due_at <= greatest($8::timestamptz, now())
               AND candidate.kind = ANY ($4)
             ORDER BY candidate.due_at, candidate.job_id
@@ -60,7 +63,7 @@ claimed AS (
     ))
     RETURNING job_id, kind, payload, attempt, attempts_max, priority, due_at
 )
-SELECT job_id, kind, payload, attempt, attempts_max
+SELECT job_id, kind, payload, attempt, attempts_max, priority, due_at
 FROM claimed
 ORDER BY priority, due_at, job_id;
 

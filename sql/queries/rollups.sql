@@ -39,8 +39,8 @@ ON CONFLICT ON CONSTRAINT usage_daily_pkey DO UPDATE SET
     late_landing_no = greatest(u.late_landing_no, excluded.late_landing_no);
 
 -- name: total_windows :many
--- params: $1 customer_no int4[], $2 metric_no int4[], $3 aggregation text[], $4 window_start timestamptz[], $5 window_end timestamptz[], $6 first_day date[], $7 after_day date[]
--- why: additive aggregations of many windows in one statement: the whole days from the rollups, by their primary key, what is left of the window at both edges from raw events, apart because one Append of both costs a quarter more
+-- params: $1 customer_no int4[], $2 metric_no int4[], $3 aggregation text[], $4 span int4[], $5 span_start timestamptz[], $6 span_end timestamptz[], $7 first_day date[], $8 after_day date[]
+-- why: windows share a few spans, numbered from 1, which are sent once; additive aggregations of many windows in one statement: the whole days from the rollups, by their primary key, what is left of the window at both edges from raw events, apart because one Append of both costs a quarter more
 SELECT
     coalesce(
         CASE w.aggregation
@@ -54,12 +54,14 @@ SELECT
     ) AS value,
     days.event_count + edges.event_count AS event_count,
     days.digest + edges.digest AS digest
-FROM unnest(
-    $1::integer[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::date[],
-    $7::date[]
-) WITH ORDINALITY AS w (
-    customer_no, metric_no, aggregation, window_start, window_end, first_day, after_day, place
-)
+FROM (
+    SELECT customer_no, metric_no, aggregation, place,
+        ($5::timestamptz[])[span] AS window_start, ($6::timestamptz[])[span] AS window_end,
+        ($7::date[])[span] AS first_day, ($8::date[])[span] AS after_day
+    FROM unnest($1::integer[], $2::integer[], $3::text[], $4::integer[])
+        WITH ORDINALITY AS wanted (customer_no, metric_no, aggregation, span, place)
+    OFFSET 0
+) AS w
 CROSS JOIN LATERAL (
     SELECT
         coalesce(sum(d.event_count), 0)::bigint AS event_count,

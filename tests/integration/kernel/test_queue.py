@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from abaxus_core.kernel.database import Connection, Database
@@ -18,7 +19,7 @@ from abaxus_core.kernel.queue import (
     enqueue,
     enqueue_many,
 )
-from abaxus_core.kernel.queue_claims import PRIORITIES
+from abaxus_core.kernel.queue_claims import PRIORITIES, RESUMED_MAX, Claim, Claims
 from abaxus_core.kernel.queue_upkeep import FINISHED_KEPT
 from abaxus_core.kernel.queue_worker import WorkerSettings
 from abaxus_core.kernel.sql import load
@@ -29,6 +30,8 @@ from tests.support.waiting import eventually, soon
 
 ONE_AT_A_TIME = WorkerSettings(concurrency=1, poll=QUICK.poll, upkeep=QUICK.upkeep)
 AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
+KIND_DECODER = msgspec.json.Decoder(Note)
+FRONT = ([datetime.min.replace(tzinfo=UTC)] * len(PRIORITIES), [0] * len(PRIORITIES))
 
 
 class Recorder:
@@ -313,7 +316,7 @@ async def test_depth_counts_by_kind_and_state(live: Database) -> None:
 async def test_claim_walks_its_index_past_a_crowd_of_future_jobs(live: Database) -> None:
     """20,000 urgent jobs of the future stand before the one that is due, and are not touched."""
     claim = load("queue")["settle_and_claim"]
-    args = ([], [], PRIORITIES, ["note"], 100, uuid4(), timedelta(seconds=30), None)
+    args = ([], [], PRIORITIES, ["note"], 100, uuid4(), timedelta(seconds=30), None, *FRONT)
     async with live.connection() as conn:
         await conn.execute(
             """
@@ -332,6 +335,58 @@ async def test_claim_walks_its_index_past_a_crowd_of_future_jobs(live: Database)
     assert all(int(pages) < 200 for pages in re.findall(r"shared hit=(\d+)", text)), text
 
 
+async def test_claim_goes_on_where_the_last_one_ended(live: Database) -> None:
+    """An old snapshot keeps 10,000 claimed rows; whoever begins at the front reads them again."""
+    await add(live, 10_200)
+    claims = Claims(live, ["note"], lease=timedelta(minutes=5), clock=None)
+    async with live.connection() as reader, reader.transaction(isolation="repeatable_read"):
+        await reader.fetch("SELECT 1 FROM jobs LIMIT 1")
+        claimed = [claim for _ in range(10) for claim in await claims.settle_and_claim((), 1_000)]
+        last = max(claimed, key=lambda claim: claim.job_id)
+        after = (last.record["due_at"], last.job_id)
+        resumed = await pages_read(live, ([after[0]] * 3, [after[1]] * 3))
+        assert resumed * 5 < await pages_read(live, FRONT)
+
+
+async def pages_read(live: Database, places: tuple[list[datetime], list[int]]) -> int:
+    """How many pages a claim that begins at these places walks through."""
+    claim = load("queue")["settle_and_claim"]
+    args = ([], [], PRIORITIES, ["note"], 100, uuid4(), timedelta(seconds=30), None, *places)
+    async with live.connection() as conn:
+        plan = await conn.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {claim.text}", *args)
+    _, walk = "\n".join(row[0] for row in plan).split("using jobs_claimable")
+    return int(re.findall(r"shared hit=(\d+)", walk)[0])
+
+
+async def test_job_that_falls_due_behind_the_last_claim_is_claimed_before_long(
+    live: Database,
+) -> None:
+    """It was committed late: its due time lies before those of jobs that have been claimed."""
+    await add(live, 3_000)
+    claims = Claims(live, ["note"], lease=timedelta(minutes=5), clock=None)
+    await claims.settle_and_claim((), 100)
+    early = datetime(2020, 1, 1, tzinfo=UTC)
+    async with live.connection() as conn:
+        await enqueue(conn, KIND, Note(-1), due_at=early)
+    claimed: list[Claim] = []
+    for _ in range(RESUMED_MAX + 1):
+        claimed += await claims.settle_and_claim((), 100)
+    numbers = [KIND_DECODER.decode(claim.record["payload"]).number for claim in claimed]
+    assert numbers.count(-1) == 1
+    assert len(numbers) == len(set(numbers)) == 100 * (RESUMED_MAX + 1)
+
+
+async def test_job_behind_the_last_claim_is_claimed_at_once_when_there_is_no_other(
+    live: Database,
+) -> None:
+    await add(live, 10)
+    claims = Claims(live, ["note"], lease=timedelta(minutes=5), clock=None)
+    assert len(await claims.settle_and_claim((), 10)) == 10
+    async with live.connection() as conn:
+        await enqueue(conn, KIND, Note(-1), due_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert len(await claims.settle_and_claim((), 10)) == 1
+
+
 async def test_settling_reads_its_own_jobs_and_not_the_backlog(live: Database) -> None:
     """Twenty of ten thousand are completed, and the planner knows nothing of the table.
 
@@ -339,7 +394,7 @@ async def test_settling_reads_its_own_jobs_and_not_the_backlog(live: Database) -
     """
     claim = load("queue")["settle_and_claim"]
     lease = uuid4()
-    args = (PRIORITIES, ["note"], 20, lease, timedelta(seconds=30), None)
+    args = (PRIORITIES, ["note"], 20, lease, timedelta(seconds=30), None, *FRONT)
     await add(live, 10_000)
     async with live.connection() as conn:
         held = [row["job_id"] for row in await conn.fetch(claim.text, [], [], *args)]

@@ -20,7 +20,7 @@ ASKED: dict[str, tuple[object, ...]] = {
     "events.page": (1, None, T0, WEEK, WEEK, 0, 50),
     "event_keys.known": ([1], [0], [0]),
     "rollups.total_windows": (
-        *([1], [1], ["sum"], [T0], [WEEK]),
+        *([1], [1], ["sum"], [1], [T0], [WEEK]),
         *([T0.date()], [WEEK.date()]),
     ),
     "rollups.metrics_used": (1, T0.date(), WEEK.date()),
