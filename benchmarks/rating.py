@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from time import perf_counter_ns
 
+from abaxus_core.domain.fees import Fee
+from abaxus_core.domain.lives import Segment
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import Charge, FlatFee, Package, PerUnit, Tier, Tiered, Volume
-from abaxus_core.domain.subscriptions import Segment, Terms
-from abaxus_core.domain.true_up import Due, Usage, Window, lines_of
+from abaxus_core.domain.pricing import FlatFee, Package, PerUnit, Tier, Tiered, UsageCharge, Volume
+from abaxus_core.domain.subscriptions import Terms
+from abaxus_core.domain.true_up import Due, Usage, fee_lines, usage_lines
+from abaxus_core.domain.windows import Window
 from benchmarks.report import at_least, interleaved, median_of, publish, shown
 
 SEGMENTS = 4_000
@@ -21,6 +24,7 @@ SECOND_NS = 1_000_000_000
 
 STEPS = ((1_000, "12.00"), (3_000, "9.50"), (None, "7.25"))
 PERIOD = Period(start=datetime(2026, 4, 1, tzinfo=UTC), end=datetime(2026, 5, 1, tzinfo=UTC))
+TERMS = Terms(plan_id="airport", plan_version=1)
 
 
 def _tiers() -> tuple[Tier, ...]:
@@ -30,9 +34,11 @@ def _tiers() -> tuple[Tier, ...]:
     )
 
 
-def _charges() -> tuple[Charge, ...]:
+FEE = Fee(start=PERIOD.start, terms=TERMS, charge=FlatFee(id="chg_fee", amount=Decimal("500.00")))
+
+
+def _charges() -> tuple[UsageCharge, ...]:
     return (
-        FlatFee(id="chg_fee", amount=Decimal("500.00")),
         Tiered(id="chg_tiered", metric_key="flights", tiers=_tiers()),
         Volume(id="chg_volume", metric_key="flights", tiers=_tiers()),
         PerUnit(id="chg_unit", metric_key="flights", unit_price=Decimal("1.505")),
@@ -50,13 +56,11 @@ def _quantities() -> list[Decimal]:
     return [Decimal(n * 7919 % 50_000) / 10 for n in range(SEGMENTS)]
 
 
-def _due(charges: tuple[Charge, ...]) -> Due:
+def _due(charges: tuple[UsageCharge, ...]) -> Due:
     return Due(
         subscription_id="sub_1",
-        window=Window(period=PERIOD, end=PERIOD.end, invoiced=False),
-        segment=Segment(
-            start=PERIOD.start, end=PERIOD.end, terms=Terms(plan_id="airport", plan_version=1)
-        ),
+        window=Window(period=PERIOD, whole=PERIOD, end=PERIOD.end, invoiced=False),
+        segment=Segment(start=PERIOD.start, end=PERIOD.end, terms=TERMS),
         charges=charges,
     )
 
@@ -66,7 +70,10 @@ def rate_lines(due: Due, quantities: list[Decimal]) -> int:
     total_minor = 0
     for quantity in quantities:
         usage = {"flights": Usage(quantity=quantity, event_count=1)}
-        for line in lines_of(due, usage=usage, billed={}, currency="usd", watermark=1):
+        for line in (
+            *fee_lines("sub_1", due.window, [FEE], billed={}, currency="usd"),
+            *usage_lines(due, usage=usage, billed={}, currency="usd", watermark=1),
+        ):
             total_minor += line.amount_minor
     return total_minor
 
@@ -114,7 +121,7 @@ def main() -> None:
             "lines": lambda: _timed(lambda: rate_lines(due, quantities)),
         }
     )
-    lines = SEGMENTS * len(charges) * SECOND_NS
+    lines = SEGMENTS * (1 + len(charges)) * SECOND_NS
     rated = lines / median_of(elapsed["lines"])
     arithmetic = lines / median_of(elapsed["arithmetic"])
     publish(

@@ -10,7 +10,9 @@ from typing import Literal
 
 import msgspec
 
+from abaxus_core.domain.decimals import ZERO
 from abaxus_core.domain.money import from_minor
+from abaxus_core.domain.periods import Period
 from abaxus_core.domain.pricing import PricingModel, TierShare
 from abaxus_core.errors import IllegalTransition
 
@@ -29,14 +31,15 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One line item, as the columns of invoice_lines name it.
 
     A line of a charge is `owed − previously billed` for one segment of one billing period; its
-    quantity, breakdown and proof are of everything owed, not of the difference. A credit line has
-    none of these. `revision` counts a charge's lines within a segment, from 1.
+    quantity, breakdown and proof are of everything owed, not of the difference; events within
+    `pauses` do not count. A credit line has none of these. `revision` counts a charge's lines
+    within a segment, from 1.
     """
 
     kind: LineKind
     description: str
-    exact_amount: Decimal
-    amount_minor: int
+    exact_amount: Decimal = ZERO
+    amount_minor: int = 0
     charge_id: str | None = None
     pricing_model: PricingModel | None = None
     metric_key: str | None = None
@@ -48,6 +51,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     segment_start: datetime | None = None
     segment_end: datetime | None = None
     window_end: datetime | None = None
+    pauses: tuple[Period, ...] = ()
     revision: int | None = None
     quantity: Decimal | None = None
     owed_minor: int | None = None

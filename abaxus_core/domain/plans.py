@@ -53,11 +53,9 @@ def _check_charge(charge: Charge, path: str) -> None:
         raise InvalidInput(error.message, code=error.code, field=field) from error
 
 
-def metric_keys_of(version: PlanVersion) -> frozenset[str]:
-    """Return the metrics that the version prices."""
-    return frozenset(
-        charge.metric_key for charge in version.charges if charge.metric_key is not None
-    )
+def metric_keys_of(charges: Iterable[Charge]) -> frozenset[str]:
+    """Return the metrics that charges price."""
+    return frozenset(charge.metric_key for charge in charges if charge.metric_key is not None)
 
 
 def is_available(version: PlanVersion, now: datetime) -> bool:

@@ -10,10 +10,10 @@ from decimal import Decimal
 from abaxus_core.domain.decimals import ZERO
 from abaxus_core.domain.instants import text_of
 from abaxus_core.domain.invoices import Line
+from abaxus_core.domain.lives import Life, current_period
 from abaxus_core.domain.money import to_minor
 from abaxus_core.domain.periods import Cadence, snap
 from abaxus_core.domain.pricing import Charge, FlatFee, describe, model_of, rate
-from abaxus_core.domain.subscriptions import Subscription, current_period
 from abaxus_core.errors import InvalidInput
 
 ONE = Decimal(1)
@@ -22,12 +22,12 @@ ONE = Decimal(1)
 AMOUNT_MINOR_MAX = 2**63 // 100_000
 
 
-def effective_cutoff(cutoff: datetime, lives: Iterable[tuple[Subscription, Cadence]]) -> datetime:
+def effective_cutoff(cutoff: datetime, lives: Iterable[tuple[Life, Cadence]]) -> datetime:
     """Return the cutoff, or the period end of a subscription that it falls within a second of.
 
     It is found whether or not that period was invoiced, so that asking again means the same.
     """
-    periods = (current_period(subscription, cadence, cutoff) for subscription, cadence in lives)
+    periods = (current_period(life, cadence, cutoff) for life, cadence in lives)
     return max((snap(cutoff, period.end) for period in periods if period), default=cutoff)
 
 

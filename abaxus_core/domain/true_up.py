@@ -1,49 +1,42 @@
 """The true-up principle: per subscription, billing period, segment and charge, `owed − billed`.
 
-First `windows_due` says which billing periods an invoice has to look at and up to when; the caller
-aggregates usage over the windows of their segments; then `lines_of` gives the lines. Interim
-invoices, late events and retries need no case of their own. Product contract, section 6.
+windows.py says which billing periods an invoice has to look at; the caller aggregates usage over
+their segments; then `usage_lines` and `fee_lines` give the lines, and `reversals` what was billed
+and is owed no longer. Interim invoices, late events, retries and amendments need no case of their
+own. Product contract, section 6.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 
 import msgspec
 
 from abaxus_core.domain.decimals import ZERO, exact
-from abaxus_core.domain.instants import day_end, day_start
-from abaxus_core.domain.invoices import Line, LineKind
+from abaxus_core.domain.fees import Fee, describe_fee, exact_amount, is_due, kind_of
+from abaxus_core.domain.invoices import Line
+from abaxus_core.domain.lives import Life, Segment, segments
 from abaxus_core.domain.money import to_minor
-from abaxus_core.domain.periods import Cadence, Period, snap
-from abaxus_core.domain.pricing import Charge, FlatFee, Rated, describe, model_of, rate
-from abaxus_core.domain.subscriptions import Segment, Subscription, billing_periods, segments
+from abaxus_core.domain.periods import Period
+from abaxus_core.domain.pricing import Charge, FlatFee, Rated, UsageCharge, describe, model_of, rate
+from abaxus_core.domain.subscriptions import Terms
+from abaxus_core.domain.windows import Window
 
 ONE = Decimal(1)
 
 
-class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """A billing period and the exclusive end up to which it is billed now.
-
-    `invoiced`: the period had been invoiced to its end before, so what is new is an adjustment.
-    """
-
-    period: Period
-    end: datetime
-    invoiced: bool
-
-
 class Due(msgspec.Struct, frozen=True, kw_only=True):
-    """One segment of a window, with the charges of its plan version."""
+    """One segment of a window, with the usage charges of its plan version."""
 
     subscription_id: str
     window: Window
     segment: Segment
-    charges: tuple[Charge, ...]
+    charges: tuple[UsageCharge, ...]
 
     @property
     def usage_period(self) -> Period:
-        """The half-open stretch whose events count; empty when the window ends before it."""
+        """The half-open stretch whose events count, but for those within the segment's pauses;
+        empty when the window ends before it."""
         end = max(self.segment.start, min(self.segment.end, self.window.end))
         return Period(start=self.segment.start, end=end)
 
@@ -81,85 +74,22 @@ NO_USAGE = Usage()
 NEVER_BILLED = Billed()
 
 
-def windows_due(
-    subscription: Subscription,
-    cadence: Cadence,
-    *,
-    cutoff: datetime,
-    billed_to: Mapping[datetime, datetime],
-    changed_days: Collection[date],
-) -> list[Window]:
-    """Return the billing periods that an invoice at `cutoff` has to look at, in order.
-
-    These are the ones not yet invoiced to their end that start before the cutoff, and of the
-    others those that a changed day touches. `billed_to` maps the start of an open period to the
-    latest window end of its lines: a window never shrinks, or usage would be given back.
-    `changed_days` are UTC days with events landed after the subscription's rated watermark.
-    """
-    open_from = subscription.billed_through or subscription.start_at
-    late = [day for day in changed_days if day_start(day) < open_from]
-    closed = [
-        Window(period=period, end=period.end, invoiced=True)
-        for period in _closed_periods(subscription, cadence, late)
-    ]
-    return closed + [
-        Window(period=period, end=_window_end(period, cutoff, billed_to), invoiced=False)
-        for period in billing_periods(subscription, cadence, open_from, _reach(cutoff, billed_to))
-    ]
-
-
-def _closed_periods(
-    subscription: Subscription, cadence: Cadence, late: Sequence[date]
-) -> list[Period]:
-    """Return the invoiced periods that a late day touches, in order.
-
-    Day by day: two that lie far apart do not ask for all the periods between them.
-    """
-    if subscription.billed_through is None:
-        return []
-    found: dict[datetime, Period] = {}
-    for day in sorted(late):
-        end = min(day_end(day), subscription.billed_through)
-        for period in billing_periods(subscription, cadence, day_start(day), end):
-            found[period.start] = period
-    return list(found.values())
-
-
-def _reach(cutoff: datetime, billed_to: Mapping[datetime, datetime]) -> datetime:
-    return max([cutoff, *billed_to.values()])
-
-
-def _window_end(
-    period: Period, cutoff: datetime, billed_to: Mapping[datetime, datetime]
-) -> datetime:
-    reached = max(snap(cutoff, period.end), billed_to.get(period.start, period.start))
-    return min(reached, period.end)
-
-
-def billed_through(subscription: Subscription, windows: Sequence[Window]) -> datetime | None:
-    """Return the subscription's new marker once the windows are invoiced: it never goes back."""
-    ends = [window.end for window in windows if window.end == window.period.end]
-    if subscription.billed_through is not None:
-        ends.append(subscription.billed_through)
-    return max(ends, default=None)
-
-
 def dues_of(
-    subscription: Subscription, window: Window, charges: Mapping[int, Sequence[Charge]]
+    subscription_id: str, life: Life, window: Window, charges: Mapping[Terms, Sequence[Charge]]
 ) -> list[Due]:
-    """Return a window's segments, each with its charges. `charges` by plan version."""
+    """Return a window's segments, each with the usage charges of its terms."""
     return [
         Due(
-            subscription_id=subscription.id,
+            subscription_id=subscription_id,
             window=window,
             segment=segment,
-            charges=tuple(charges[segment.terms.plan_version]),
+            charges=tuple(one for one in charges[segment.terms] if not isinstance(one, FlatFee)),
         )
-        for segment in segments(subscription, window.period)
+        for segment in segments(life, window.period)
     ]
 
 
-def key_of(due: Due, charge: Charge) -> ChargeKey:
+def key_of(due: Due, charge: UsageCharge) -> ChargeKey:
     """Return what the charge is billed under in this segment."""
     return ChargeKey(
         subscription_id=due.subscription_id,
@@ -169,7 +99,17 @@ def key_of(due: Due, charge: Charge) -> ChargeKey:
     )
 
 
-def lines_of(
+def fee_key(subscription_id: str, window: Window, fee: Fee) -> ChargeKey:
+    """Return what a fee, or a share of it, is billed under."""
+    return ChargeKey(
+        subscription_id=subscription_id,
+        period_start=window.period.start,
+        segment_start=fee.start,
+        charge_id=fee.charge.id,
+    )
+
+
+def usage_lines(
     due: Due,
     *,
     usage: Mapping[str, Usage],
@@ -184,25 +124,23 @@ def lines_of(
     """
     lines = []
     for charge in due.charges:
-        counted = usage.get(charge.metric_key, NO_USAGE) if charge.metric_key else NO_USAGE
+        counted = usage.get(charge.metric_key, NO_USAGE)
         before = billed.get(key_of(due, charge), NEVER_BILLED)
-        line = _line(due, charge, counted, before, currency)
+        rated = rate(charge, counted.quantity)
+        line = _usage_line(due, charge, counted, rated, watermark)
+        line = _less(line, rated.exact_amount, before, currency)
         first_with_usage = before.revisions == 0 and counted.event_count > 0
         if line.amount_minor != 0 or first_with_usage:
-            lines.append(_with_proof(line, counted, watermark))
+            lines.append(line)
     return lines
 
 
-def _line(due: Due, charge: Charge, counted: Usage, before: Billed, currency: str) -> Line:
-    rated = owed(due, charge, counted.quantity)
-    owed_minor = to_minor(rated.exact_amount, currency)
-    with exact():
-        exact_amount = rated.exact_amount - before.exact_amount
+def _usage_line(
+    due: Due, charge: UsageCharge, counted: Usage, rated: Rated, watermark: int
+) -> Line:
     return Line(
-        kind=_kind(due, charge),
+        kind="adjustment" if due.window.invoiced else "usage",
         description=describe(charge),
-        exact_amount=exact_amount,
-        amount_minor=owed_minor - before.amount_minor,
         charge_id=charge.id,
         pricing_model=model_of(charge),
         metric_key=charge.metric_key,
@@ -214,38 +152,93 @@ def _line(due: Due, charge: Charge, counted: Usage, before: Billed, currency: st
         segment_start=due.segment.start,
         segment_end=due.segment.end,
         window_end=due.window.end,
-        revision=before.revisions + 1,
-        quantity=ONE if isinstance(charge, FlatFee) else counted.quantity,
+        pauses=due.segment.pauses,
+        quantity=counted.quantity,
+        tier_breakdown=rated.breakdown,
+        event_count=counted.event_count,
+        digest=counted.digest,
+        watermark=watermark,
+    )
+
+
+def fee_lines(
+    subscription_id: str,
+    window: Window,
+    fees: Iterable[Fee],
+    *,
+    billed: Mapping[ChargeKey, Billed],
+    currency: str,
+) -> list[Line]:
+    """Return the lines of a window's fees: what is owed of each and not billed yet."""
+    lines = []
+    for fee in fees:
+        before = billed.get(fee_key(subscription_id, window, fee), NEVER_BILLED)
+        owed = exact_amount(fee, window.whole) if is_due(fee, window.period, window.end) else ZERO
+        line = _less(_fee_line(subscription_id, window, fee), owed, before, currency)
+        if line.amount_minor != 0:
+            lines.append(line)
+    return lines
+
+
+def _fee_line(subscription_id: str, window: Window, fee: Fee) -> Line:
+    return Line(
+        kind="adjustment" if window.invoiced else kind_of(fee),
+        description=describe_fee(fee, window.whole),
+        charge_id=fee.charge.id,
+        pricing_model=model_of(fee.charge),
+        subscription_id=subscription_id,
+        plan_id=fee.terms.plan_id,
+        plan_version=fee.terms.plan_version,
+        period_start=window.period.start,
+        period_end=window.period.end,
+        segment_start=fee.start,
+        segment_end=window.period.end,
+        window_end=window.end,
+        quantity=ONE,
+    )
+
+
+def reversals(
+    billed: Mapping[ChargeKey, Billed],
+    owed: Collection[ChargeKey],
+    latest: Mapping[ChargeKey, Line],
+    currency: str,
+) -> list[Line]:
+    """Return lines that give back what was billed for segments that an amendment did away with.
+
+    It had been billed ahead of time. `owed` are the keys that something may be owed under,
+    `latest` is the last line of each of the others.
+    """
+    return [
+        _less(
+            msgspec.structs.replace(
+                latest[key],
+                kind="adjustment",
+                quantity=ZERO,
+                tier_breakdown=None,
+                event_count=None,
+                digest=None,
+                watermark=None,
+            ),
+            ZERO,
+            before,
+            currency,
+        )
+        for key, before in billed.items()
+        if key not in owed and before.amount_minor != 0
+    ]
+
+
+def _less(line: Line, owed: Decimal, before: Billed, currency: str) -> Line:
+    """The line as the next one of its charge and segment: what is owed less what was billed."""
+    owed_minor = to_minor(owed, currency)
+    with exact():
+        difference = owed - before.exact_amount
+    return msgspec.structs.replace(
+        line,
+        exact_amount=difference,
+        amount_minor=owed_minor - before.amount_minor,
         owed_minor=owed_minor,
         previously_billed_minor=before.amount_minor,
-        tier_breakdown=rated.breakdown,
+        revision=before.revisions + 1,
     )
-
-
-def _with_proof(line: Line, counted: Usage, watermark: int) -> Line:
-    if line.metric_key is None:
-        return line
-    return msgspec.structs.replace(
-        line, event_count=counted.event_count, digest=counted.digest, watermark=watermark
-    )
-
-
-def _kind(due: Due, charge: Charge) -> LineKind:
-    if due.window.invoiced:
-        return "adjustment"
-    return "flat_fee" if isinstance(charge, FlatFee) else "usage"
-
-
-def owed(due: Due, charge: Charge, quantity: Decimal) -> Rated:
-    """Return what a charge owes for a segment so far: usage by its quantity, a fee once it is due.
-
-    A fee in arrears is due at the period's end, one in advance once the window passes its start.
-    """
-    if not isinstance(charge, FlatFee):
-        return rate(charge, quantity)
-    period = due.window.period
-    if charge.billing == "in_advance":
-        reached = due.window.end > period.start
-    else:
-        reached = due.window.end >= period.end
-    return rate(charge, quantity) if reached else Rated(exact_amount=ZERO)

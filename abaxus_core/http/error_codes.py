@@ -20,6 +20,7 @@ RAISED_AS: Mapping[str, type[errors.AbaxusError]] = {
     "PLAN_VERSION_NOT_FOUND": errors.NotFound,
     "CUSTOMER_NOT_FOUND": errors.NotFound,
     "SUBSCRIPTION_NOT_FOUND": errors.NotFound,
+    "AMENDMENT_NOT_FOUND": errors.NotFound,
     "INVOICE_NOT_FOUND": errors.NotFound,
     "JOB_NOT_FOUND": errors.NotFound,
     "CALCULATION_NOT_FOUND": errors.NotFound,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from abaxus_core.http import (
+    amendments,
     api_keys,
     customers,
     entitlements,
@@ -23,6 +24,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     *price_plans.ENDPOINTS,
     *customers.ENDPOINTS,
     *subscriptions.ENDPOINTS,
+    *amendments.ENDPOINTS,
     *entitlements.ENDPOINTS,
     *events.ENDPOINTS,
     *event_conflicts.ENDPOINTS,

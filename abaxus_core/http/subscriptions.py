@@ -1,25 +1,20 @@
 """Subscriptions over HTTP."""
 
 from datetime import datetime
-from typing import Annotated, TypeAlias
 
 import msgspec
 
-from abaxus_core.domain import subscriptions as domain
-from abaxus_core.domain.instants import parse_day_or_instant, start_of
+from abaxus_core.domain import lives
 from abaxus_core.domain.periods import Period
 from abaxus_core.http import codec
+from abaxus_core.http.amendments import Amendment, DayOrInstant, Version, document, instant
 from abaxus_core.http.answers import Answer
-from abaxus_core.http.endpoint import PATH_NUMBER_MAX, Call, Endpoint
+from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.paging import Page, Paged, page, read_cursor
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import subscriptions as repository
 from abaxus_core.services import subscriptions as service
 from abaxus_core.services.work import Work
-
-DayOrInstant: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
-"""A day such as 2026-04-30, which starts at midnight UTC, or an RFC 3339 timestamp."""
-Version: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=PATH_NUMBER_MAX)]
 
 _NEWEST = "sub_zzzzzzzzzzzzzzzzzzzzzzzzzzz"
 
@@ -43,17 +38,17 @@ class Listed(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """`current_period` is null before the start and after the end."""
+    """As amendments leave it now. `current_period` is null before the start and after the end."""
 
     id: str
     customer_id: str
     plan_id: str
     plan_version: int
-    status: domain.SubscriptionStatus
+    status: lives.SubscriptionStatus
     start_date: datetime
     end_date: datetime | None
     current_period: Period | None
-    pending_amendments: tuple[dict[str, str], ...]
+    pending_amendments: tuple[Amendment, ...]
     created_at: datetime
 
 
@@ -63,8 +58,8 @@ async def create(call: Call[NewSubscription, None]) -> Answer:
         customer_id=body.customer_id,
         plan_id=body.plan_id,
         plan_version=body.plan_version,
-        start_at=_instant(body.start_date, "start_date"),
-        end_at=None if body.end_date is None else _instant(body.end_date, "end_date"),
+        start_at=instant(body.start_date, "start_date"),
+        end_at=None if body.end_date is None else instant(body.end_date, "end_date"),
     )
 
     async def step(work: Work) -> Subscription:
@@ -98,22 +93,22 @@ async def get(call: Call[None, None]) -> Answer:
     return await call.read(step)
 
 
-def _instant(text: str, field: str) -> datetime:
-    return start_of(parse_day_or_instant(text, field))
-
-
 def _shown(paced: repository.Paced, now: datetime) -> Subscription:
     subscription = paced.subscription
+    life = lives.life_of(subscription, due_by=now)
+    terms = lives.terms_at(life, now)
     return Subscription(
         id=subscription.id,
         customer_id=subscription.customer_id,
-        plan_id=subscription.plan_id,
-        plan_version=subscription.plan_version,
-        status=domain.status_at(subscription, now),
+        plan_id=terms.plan_id,
+        plan_version=terms.plan_version,
+        status=lives.status_at(life, now),
         start_date=subscription.start_at,
-        end_date=subscription.end_at,
-        current_period=domain.current_period(subscription, paced.cadence, now),
-        pending_amendments=(),
+        end_date=life.end_at,
+        current_period=lives.current_period(life, paced.cadence, now),
+        pending_amendments=tuple(
+            document(one) for one in subscription.amendments if one.status == "pending"
+        ),
         created_at=subscription.created_at,
     )
 

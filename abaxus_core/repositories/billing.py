@@ -13,11 +13,12 @@ import msgspec
 
 from abaxus_core.domain.periods import Cadence
 from abaxus_core.domain.pricing import Charge
-from abaxus_core.domain.subscriptions import Subscription
+from abaxus_core.domain.subscriptions import Subscription, Terms
 from abaxus_core.domain.true_up import Billed, ChargeKey
-from abaxus_core.kernel.database import Connection, Record
+from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
 from abaxus_core.repositories import rollups
+from abaxus_core.repositories.subscriptions import with_amendments
 
 _sql = queries("billing")
 _accounts = _sql.many("accounts")
@@ -48,13 +49,6 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     last_cutoff: datetime | None
 
 
-class Pin(msgspec.Struct, frozen=True, kw_only=True):
-    """Which version of which plan."""
-
-    plan_id: str
-    version: int
-
-
 class PinnedPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What rating needs of a plan's version."""
 
@@ -64,10 +58,11 @@ class PinnedPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a subscription has been invoiced."""
+    """How far a subscription has been invoiced, by the amendments that were applied to it."""
 
     subscription_id: str
     billed_through: datetime | None
+    amendments_applied: int = 0
 
 
 # One more than LATE_DAYS, for clocks that differ.
@@ -101,33 +96,19 @@ async def subscriptions(
     conn: Connection, customer_nos: Sequence[int], *, started_before: datetime
 ) -> dict[int, list[Subscription]]:
     """Return the customers' subscriptions that start before an instant, by customer number."""
+    rows = await _subscriptions(conn, customer_nos, started_before)
     found: defaultdict[int, list[Subscription]] = defaultdict(list)
-    for row in await _subscriptions(conn, customer_nos, started_before):
-        found[row["customer_no"]].append(_subscription(row))
+    for subscription in await with_amendments(conn, rows):
+        found[subscription.customer_no].append(subscription)
     return found
 
 
-def _subscription(row: Record) -> Subscription:
-    return Subscription(
-        id=row["subscription_id"],
-        customer_no=row["customer_no"],
-        customer_id=row["customer_id"],
-        plan_id=row["plan_id"],
-        plan_version=row["plan_version"],
-        start_at=row["start_at"],
-        end_at=row["end_at"],
-        billed_through=row["billed_through"],
-        rated_watermark=row["rated_watermark"],
-        created_at=row["created_at"],
-    )
-
-
-async def plans(conn: Connection, pins: Collection[Pin]) -> dict[Pin, PinnedPlan]:
+async def plans(conn: Connection, terms: Collection[Terms]) -> dict[Terms, PinnedPlan]:
     """Return the pinned versions, each once."""
-    plan_ids = [pin.plan_id for pin in pins]
-    versions = [pin.version for pin in pins]
+    plan_ids = [one.plan_id for one in terms]
+    versions = [one.plan_version for one in terms]
     return {
-        Pin(plan_id=row["plan_id"], version=row["version"]): PinnedPlan(
+        Terms(plan_id=row["plan_id"], plan_version=row["version"]): PinnedPlan(
             currency=row["currency"],
             cadence=Cadence(interval=row["billing_interval"], count=row["billing_count"]),
             charges=_charges.decode(row["charges"]),
@@ -177,18 +158,20 @@ async def billed(
 
 async def mark(
     conn: Connection, marks: Sequence[Mark], *, rated_watermark: int, rated_on: date
-) -> None:
+) -> bool:
     """Record how far subscriptions are invoiced, with every event landed up to the watermark.
 
-    `rated_on` is today's UTC day.
+    `rated_on` is today's UTC day. False when one of them was amended since.
     """
-    await _mark(
+    marked = await _mark(
         conn,
         [one.subscription_id for one in marks],
         [one.billed_through for one in marks],
+        [one.amendments_applied for one in marks],
         rated_watermark,
         rated_on,
     )
+    return marked == len(marks)
 
 
 async def due(

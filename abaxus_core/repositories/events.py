@@ -9,6 +9,7 @@ import msgspec
 
 from abaxus_core.domain.instants import instant_of
 from abaxus_core.domain.metrics import Metric
+from abaxus_core.domain.periods import Period
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
 from abaxus_core.repositories import copy_format, event_keys
@@ -30,7 +31,7 @@ _COUNT: Final = copy_format.count(len(_COLUMNS))
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """What to aggregate: a customer's events of a metric in [start, end)."""
+    """What to aggregate: a customer's events of a metric in [start, end), outside `pauses`."""
 
     customer_no: int
     metric_no: int
@@ -39,6 +40,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     percentile: Decimal | None = None
     start: datetime
     end: datetime
+    pauses: tuple[Period, ...] = ()
 
 
 class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +72,14 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
 
 
-def window_of(metric: Metric, customer_no: int, *, start: datetime, end: datetime) -> Window:
+def window_of(
+    metric: Metric,
+    customer_no: int,
+    *,
+    start: datetime,
+    end: datetime,
+    pauses: tuple[Period, ...] = (),
+) -> Window:
     """Return the customer's window of a metric, aggregated as the metric says."""
     return Window(
         customer_no=customer_no,
@@ -80,6 +89,7 @@ def window_of(metric: Metric, customer_no: int, *, start: datetime, end: datetim
         percentile=metric.percentile,
         start=start,
         end=end,
+        pauses=pauses,
     )
 
 
@@ -136,12 +146,22 @@ async def aggregate(
         [window.percentile for window in windows],
         [window.start for window in windows],
         [window.end for window in windows],
+        [_multirange(window.pauses) for window in windows],
         EVERYTHING if watermark is None else watermark,
     )
     return [
         Aggregate(value=row["value"], event_count=row["event_count"], digest=int(row["digest"]))
         for row in rows
     ]
+
+
+def _multirange(pauses: Sequence[Period]) -> str | None:
+    """Periods as the text of a tstzmultirange; None where there is none."""
+    if not pauses:
+        return None
+    return (
+        "{" + ",".join(f"[{one.start.isoformat()},{one.end.isoformat()})" for one in pauses) + "}"
+    )
 
 
 async def aggregate_groups(

@@ -12,7 +12,9 @@ import asyncpg
 import msgspec
 
 from abaxus_core.domain.invoices import Draft, Invoice, InvoiceStatus, Line, PaymentStatus
+from abaxus_core.domain.periods import Period
 from abaxus_core.domain.pricing import TierShare
+from abaxus_core.domain.true_up import ChargeKey
 from abaxus_core.errors import Conflict, InvariantBroken
 from abaxus_core.kernel.database import Connection, Record
 from abaxus_core.kernel.sql import queries
@@ -26,6 +28,7 @@ _number_many = _sql.many("number_many")
 _get = _sql.maybe("get")
 _lock = _sql.maybe("lock")
 _lines = _sql.many("lines")
+_latest_lines = _sql.many("latest_lines")
 _page = _sql.many("page")
 _page_of_status = _sql.many("page_of_status")
 _page_of_customer = _sql.many("page_of_customer")
@@ -36,6 +39,7 @@ _set_payment_status = _sql.exec("set_payment_status")
 LINES_AT_ONCE_MAX = 5_000
 
 _breakdown = msgspec.json.Decoder(tuple[TierShare, ...])
+_pauses = msgspec.json.Decoder(tuple[Period, ...])
 
 _ONCE_ONLY = frozenset({"invoices_customer_sequence_once", "invoice_lines_billed_once"})
 
@@ -201,6 +205,26 @@ async def _with_lines(conn: Connection, rows: Sequence[Record]) -> list[Invoice]
     return [_invoice(row, tuple(lines[row["invoice_id"]])) for row in rows]
 
 
+async def latest_lines(conn: Connection, keys: Sequence[ChargeKey]) -> dict[ChargeKey, Line]:
+    """Return the last line that each of these was billed by."""
+    rows = await _latest_lines(
+        conn,
+        [key.subscription_id for key in keys],
+        [key.period_start for key in keys],
+        [key.segment_start for key in keys],
+        [key.charge_id for key in keys],
+    )
+    return {
+        ChargeKey(
+            subscription_id=row["subscription_id"],
+            period_start=row["period_start"],
+            segment_start=row["segment_start"],
+            charge_id=row["charge_id"],
+        ): _line(row)
+        for row in rows
+    }
+
+
 def _invoice(row: Record, lines: tuple[Line, ...]) -> Invoice:
     return Invoice(
         id=row["invoice_id"],
@@ -241,6 +265,7 @@ def _line(row: Record) -> Line:
         segment_start=row["segment_start"],
         segment_end=row["segment_end"],
         window_end=row["window_end"],
+        pauses=_pauses.decode(row["pauses"]),
         revision=row["revision"],
         quantity=row["quantity"],
         owed_minor=_whole(row["owed_minor"]),

@@ -22,7 +22,7 @@ from abaxus_core.repositories import billing, invoices, watermarks
 from abaxus_core.repositories import bulk_runs as repository
 from abaxus_core.repositories.bulk_runs import BulkRun, Failure, Settled
 from abaxus_core.repositories.invoices import NewInvoice
-from abaxus_core.services import audit, invoicing
+from abaxus_core.services import amendments, audit, invoicing
 from abaxus_core.services.jobs import (
     BULK_CHUNK,
     BULK_PLAN,
@@ -240,6 +240,7 @@ async def _settle_all(
     todo = await _unsettled(work.conn, run.id, customer_nos)
     if not todo:
         return
+    await amendments.apply_due_of_customers(work, todo)
     rated = await statements(work.conn, todo, Ask(cutoff=run.cutoff, watermark=watermark))
     current = [one for one in rated if not is_behind(one.cutoff, one.account.last_cutoff)]
     new = [invoicing.new_invoice(work, one) for one in current if moves_money(one.lines)]

@@ -17,7 +17,7 @@ from abaxus_core.errors import InvalidInput
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import calculations as repository
 from abaxus_core.repositories.calculations import Calculation
-from abaxus_core.services import customers, price_plans
+from abaxus_core.services import amendments, customers, price_plans
 from abaxus_core.services.rating import Ask, Statement, statements
 from abaxus_core.services.work import Work
 
@@ -53,6 +53,7 @@ async def calculate(work: Work, new: NewCalculation, watermark: int) -> Calculat
     """
     customer = await customers.get(work.conn, new.customer_id)
     within = _within(new, work.now)
+    await amendments.apply_due_of_customers(work, [customer.customer_no])
     ask = Ask(cutoff=within.end, watermark=watermark, within=within)
     (statement,) = await statements(work.conn, [customer.customer_no], ask)
     calculation = _calculation(work, within.start, statement)

@@ -1,7 +1,8 @@
 """Entitlements: what a customer's running subscriptions grant now, and how much of it is used.
 
-Read from PostgreSQL on every call. Usage is what has landed; events still in the inbox follow
-within the time that processing takes. Nothing here refuses usage: the caller enforces.
+Read from PostgreSQL on every call. Amendments that are due count, applied or not. Usage is what has
+landed; events still in the inbox follow within the time that processing takes. Nothing here refuses
+usage: the caller enforces.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,16 +12,22 @@ from decimal import Decimal
 import msgspec
 
 from abaxus_core.domain.decimals import ZERO, exact
-from abaxus_core.domain.entitlements import Combined, Grant, LimitEntitlement, combine
+from abaxus_core.domain.entitlements import (
+    Combined,
+    Entitlement,
+    Grant,
+    LimitEntitlement,
+    combine,
+)
+from abaxus_core.domain.lives import Life, current_period, life_of, status_at, terms_at
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.subscriptions import current_period
 from abaxus_core.errors import InvariantBroken
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import entitlements as repository
 from abaxus_core.repositories import metrics, rollups
-from abaxus_core.repositories.entitlements import Running
 from abaxus_core.repositories.events import Window, window_of
+from abaxus_core.repositories.subscriptions import Paced
 from abaxus_core.services.customers import no_such_customer
 
 
@@ -61,17 +68,25 @@ async def _granted(conn: Connection, customer_id: str, now: datetime) -> list[_G
     running = await repository.running(conn, customer_id, now)
     if running is None:
         raise no_such_customer(customer_id)
-    return [granted for one in running for granted in _grants(one, now)]
+    lives = [(one, life_of(one.subscription, due_by=now)) for one in running]
+    active = [(one, life) for one, life in lives if status_at(life, now) == "active"]
+    by_terms = await repository.granted(conn, {terms_at(life, now) for _, life in active})
+    return [
+        granted
+        for one, life in active
+        for granted in _grants(one, life, by_terms[terms_at(life, now)], now)
+    ]
 
 
-def _grants(running: Running, now: datetime) -> Iterable[_Granted]:
+def _grants(
+    running: Paced, life: Life, entitlements: Sequence[Entitlement], now: datetime
+) -> Iterable[_Granted]:
     subscription = running.subscription
-    period = current_period(subscription, running.cadence, now)
-    if period is None:
-        return
-    for entitlement in running.entitlements:
+    period = current_period(life, running.cadence, now)
+    assert period is not None, "what is active is in a billing period"
+    for entitlement in entitlements:
         grant = Grant(
-            plan_id=subscription.plan_id,
+            plan_id=terms_at(life, now).plan_id,
             subscription_id=subscription.id,
             started_at=subscription.start_at,
             entitlement=entitlement,

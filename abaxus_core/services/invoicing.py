@@ -20,7 +20,7 @@ from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import billing, calculations, invoices, payments, watermarks
 from abaxus_core.repositories.calculations import Calculation
 from abaxus_core.repositories.invoices import AnotherCameFirst, NewInvoice
-from abaxus_core.services import audit, customers
+from abaxus_core.services import amendments, audit, customers
 from abaxus_core.services.rating import Ask, Statement, statements
 from abaxus_core.services.work import Context, Work
 
@@ -84,6 +84,7 @@ async def create(work: Work, order: Order, watermark: int) -> Invoice:
     """
     customer = await customers.get(work.conn, order.customer_id)
     cutoff = resolve_cutoff(order.cutoff, work.now)
+    await amendments.apply_due_of_customers(work, [customer.customer_no])
     if order.calculation_id is None:
         ask = Ask(cutoff=cutoff, watermark=watermark)
         (statement,) = await statements(work.conn, [customer.customer_no], ask)
@@ -215,12 +216,15 @@ def _issued(new: NewInvoice) -> dict[str, object]:
 
 
 async def advance(work: Work, rated: Sequence[Statement], watermark: int) -> None:
-    """Move the marks of the statements' subscriptions: what was rated need not be again."""
+    """Move the marks of the statements' subscriptions: what was rated need not be again.
+
+    Raises AnotherCameFirst where an amendment did.
+    """
     marks = [mark for statement in rated for mark in statement.marks]
-    if marks:
-        await billing.mark(
-            work.conn, marks, rated_watermark=watermark, rated_on=work.now.astimezone(UTC).date()
-        )
+    if marks and not await billing.mark(
+        work.conn, marks, rated_watermark=watermark, rated_on=work.now.astimezone(UTC).date()
+    ):
+        raise AnotherCameFirst("a subscription was amended while it was rated")
 
 
 async def get(conn: Connection, invoice_id: str) -> Invoice:

@@ -48,6 +48,10 @@ class MakePartitions(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it makes those of this month and the next."""
 
 
+class ApplyAmendments(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing: it applies whatever is due."""
+
+
 class FailAbandoned(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it ends whatever has no job left."""
 
@@ -55,6 +59,7 @@ class FailAbandoned(msgspec.Struct, frozen=True, kw_only=True):
 PAYMENT_RESOLVE: Final = JobKind(name="payment.resolve", payload=ResolvePayment)
 PAYMENT_SWEEP: Final = JobKind(name="payment.sweep", payload=SweepPayments, attempts_max=1)
 EMAIL_DELIVER: Final = JobKind(name="email.deliver", payload=DeliverEmail)
+AMENDMENTS_APPLY: Final = JobKind(name="amendments.apply", payload=ApplyAmendments, attempts_max=1)
 ABANDONED_FAIL: Final = JobKind(name="abandoned.fail", payload=FailAbandoned, attempts_max=1)
 RECORDS_PRUNE: Final = JobKind(name="records.prune", payload=PruneRecords, attempts_max=1)
 PARTITIONS_MAKE: Final = JobKind(name="partitions.make", payload=MakePartitions, attempts_max=1)

@@ -12,7 +12,7 @@ from abaxus_core.errors import Conflict, InvariantBroken, NotFound
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import customers, price_plans
 from abaxus_core.repositories import subscriptions as repository
-from abaxus_core.repositories.subscriptions import Paced
+from abaxus_core.repositories.subscriptions import Paced, Pricing
 from abaxus_core.services import audit
 from abaxus_core.services.customers import no_such_customer
 from abaxus_core.services.work import Work
@@ -39,7 +39,7 @@ async def create(work: Work, new: NewSubscription) -> Paced:
     customer = await customers.lock(work.conn, new.customer_id)
     if customer is None:
         raise no_such_customer(new.customer_id)
-    version = await _subscribable_version(work, new)
+    version = await subscribable_version(work, new.plan_id, new.plan_version, starting=new.start_at)
     await _fix_currency(work.conn, customer, version)
     subscription = Subscription(
         id=work.ids.new("sub"),
@@ -52,7 +52,7 @@ async def create(work: Work, new: NewSubscription) -> Paced:
         created_at=work.now,
     )
     await repository.insert(work.conn, subscription)
-    await _price_metrics(work.conn, subscription, plans.metric_keys_of(version))
+    await _price_metrics(work.conn, subscription, plans.metric_keys_of(version.charges))
     await _record(work, subscription)
     return Paced(subscription=subscription, cadence=version.cadence)
 
@@ -61,21 +61,31 @@ async def get(conn: Connection, subscription_id: str) -> Paced:
     """Raises SUBSCRIPTION_NOT_FOUND."""
     paced = await repository.get(conn, subscription_id)
     if paced is None:
-        raise NotFound(
-            f"there is no subscription {subscription_id}",
-            code="SUBSCRIPTION_NOT_FOUND",
-            field="subscription_id",
-        )
+        raise no_such_subscription(subscription_id)
     return paced
 
 
-async def _subscribable_version(work: Work, new: NewSubscription) -> PlanVersion:
-    number = new.plan_version
+def no_such_subscription(subscription_id: str) -> NotFound:
+    return NotFound(
+        f"there is no subscription {subscription_id}",
+        code="SUBSCRIPTION_NOT_FOUND",
+        field="subscription_id",
+    )
+
+
+async def subscribable_version(
+    work: Work, plan_id: str, plan_version: int | None, *, starting: datetime
+) -> PlanVersion:
+    """The version, held against deprecation; None: the one active at `starting`, or now if later.
+
+    Raises PLAN_NOT_FOUND, PLAN_VERSION_NOT_FOUND, PLAN_VERSION_DEPRECATED.
+    """
+    number = plan_version
     if number is None:
-        number = await _active_version(work, new.plan_id, at=max(new.start_at, work.now))
-    version = await price_plans.hold_version(work.conn, new.plan_id, number)
+        number = await _active_version(work, plan_id, at=max(starting, work.now))
+    version = await price_plans.hold_version(work.conn, plan_id, number)
     if version is None:
-        raise await _no_version(work, new.plan_id, number)
+        raise await _no_version(work, plan_id, number)
     # Where the deprecation was committed while this waited for the row, it bears a later instant.
     plans.check_subscribable(version, max(work.now, version.deprecated_at or work.now))
     return version
@@ -114,8 +124,11 @@ async def _fix_currency(conn: Connection, customer: Customer, version: PlanVersi
 async def _price_metrics(
     conn: Connection, subscription: Subscription, metric_keys: frozenset[str]
 ) -> None:
+    pricing = Pricing(
+        metric_keys=metric_keys, start_at=subscription.start_at, end_at=subscription.end_at
+    )
     # The customer's lock makes this check exact; the constraint holds even without it.
-    clash = await repository.priced_elsewhere(conn, subscription, metric_keys)
+    clash = await repository.priced_elsewhere(conn, pricing, subscription.customer_no)
     if clash is not None:
         raise Conflict(
             f"subscription {clash.subscription_id} of customer {subscription.customer_id} prices "
@@ -124,7 +137,7 @@ async def _price_metrics(
             field="plan_id",
             details=msgspec.structs.asdict(clash),
         )
-    await repository.price_metrics(conn, subscription, metric_keys)
+    await repository.price_metrics(conn, subscription, [pricing])
 
 
 async def _record(work: Work, subscription: Subscription) -> None:

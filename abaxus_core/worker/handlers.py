@@ -6,14 +6,16 @@ from datetime import timedelta
 from typing import Any, Final
 
 from abaxus_core.kernel.queue import Discard, Handler, Job, Schedule, Snooze
-from abaxus_core.services import bulk_runs, charging, mailing, upkeep
+from abaxus_core.services import amendments, bulk_runs, charging, mailing, upkeep
 from abaxus_core.services.jobs import (
     ABANDONED_FAIL,
+    AMENDMENTS_APPLY,
     EMAIL_DELIVER,
     PARTITIONS_MAKE,
     PAYMENT_RESOLVE,
     PAYMENT_SWEEP,
     RECORDS_PRUNE,
+    ApplyAmendments,
     DeliverEmail,
     FailAbandoned,
     MakePartitions,
@@ -27,6 +29,12 @@ from abaxus_core.worker import bulk
 SCHEDULES: Final[Sequence[Schedule[Any]]] = (
     Schedule(
         name="payments", every=timedelta(seconds=30), kind=PAYMENT_SWEEP, payload=SweepPayments()
+    ),
+    Schedule(
+        name="amendments",
+        every=timedelta(seconds=30),
+        kind=AMENDMENTS_APPLY,
+        payload=ApplyAmendments(),
     ),
     Schedule(
         name="abandoned", every=timedelta(minutes=1), kind=ABANDONED_FAIL, payload=FailAbandoned()
@@ -50,6 +58,9 @@ def of(context: Context) -> list[Handler[Any]]:
     async def sweep_payments(_job: Job[SweepPayments]) -> None:
         await charging.sweep(context)
 
+    async def apply_amendments(_job: Job[ApplyAmendments]) -> None:
+        await amendments.apply_due(context)
+
     async def fail_abandoned(_job: Job[FailAbandoned]) -> None:
         await bulk_runs.fail_abandoned(context)
         await mailing.fail_abandoned(context)
@@ -64,6 +75,7 @@ def of(context: Context) -> list[Handler[Any]]:
         Handler(kind=EMAIL_DELIVER, run=deliver_email),
         Handler(kind=PAYMENT_RESOLVE, run=resolve_payment),
         Handler(kind=PAYMENT_SWEEP, run=sweep_payments),
+        Handler(kind=AMENDMENTS_APPLY, run=apply_amendments),
         Handler(kind=ABANDONED_FAIL, run=fail_abandoned),
         Handler(kind=RECORDS_PRUNE, run=prune_records),
         Handler(kind=PARTITIONS_MAKE, run=make_partitions),

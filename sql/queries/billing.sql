@@ -87,12 +87,14 @@ JOIN invoice_lines AS l
 GROUP BY l.subscription_id, l.period_start, l.segment_start, l.charge_id;
 
 -- name: mark :exec
--- params: $1 subscription_ids text[], $2 billed_through timestamptz[], $3 rated_watermark int8, $4 rated_on date
--- why: how far each subscription is rated now; any rating's marks are true, so the last writer may win
+-- params: $1 subscription_ids text[], $2 billed_through timestamptz[], $3 amendments_applied int4[], $4 rated_watermark int8, $5 rated_on date
+-- why: how far each subscription is rated now; of one life any rating's marks are true, so the last writer may win, but not of a life that was amended since
 UPDATE subscriptions AS s
-SET billed_through = marks.billed_through, rated_watermark = $3, rated_on = $4
-FROM unnest($1::text[], $2::timestamptz[]) AS marks (subscription_id, billed_through)
-WHERE s.subscription_id = marks.subscription_id;
+SET billed_through = marks.billed_through, rated_watermark = $4, rated_on = $5
+FROM unnest($1::text[], $2::timestamptz[], $3::integer[])
+    AS marks (subscription_id, billed_through, amendments_applied)
+WHERE s.subscription_id = marks.subscription_id
+    AND s.amendments_applied = marks.amendments_applied;
 
 -- name: due :many
 -- params: $1 after_customer_no int4, $2 started_before timestamptz, $3 row_limit int8, $4 late_days int4
@@ -107,8 +109,8 @@ WHERE c.customer_no > $1
             AND s.start_at < $2
             AND (
                 s.billed_through IS NULL
-                OR s.end_at IS NULL
-                OR s.billed_through < s.end_at
+                OR s.lasts_until IS NULL
+                OR s.billed_through < s.lasts_until
                 OR EXISTS (
                     SELECT
                     FROM usage_daily AS u

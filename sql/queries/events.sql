@@ -15,7 +15,7 @@ ORDER BY customer_no, key_high, key_low, payload_hash
 ON CONFLICT ON CONSTRAINT event_conflicts_once DO NOTHING;
 
 -- name: aggregate_windows :many
--- params: $1 customer_no int4[], $2 metric_no int4[], $3 aggregation text[], $4 property text[], $5 percentile numeric[], $6 window_start timestamptz[], $7 window_end timestamptz[], $8 watermark int8
+-- params: $1 customer_no int4[], $2 metric_no int4[], $3 aggregation text[], $4 property text[], $5 percentile numeric[], $6 window_start timestamptz[], $7 window_end timestamptz[], $8 pauses text[], $9 watermark int8
 -- why: the exact value of every window from its raw events, in one statement, each by events_customer_metric_time; what only some aggregations need is read only for them
 SELECT
     coalesce(
@@ -29,7 +29,8 @@ SELECT
                 FROM events AS e
                 WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
                     AND e.occurred_at >= w.window_start AND e.occurred_at < w.window_end
-                    AND e.landing_no <= $8
+                    AND e.landing_no <= $9
+                    AND (w.pauses IS NULL OR NOT e.occurred_at <@ w.pauses::tstzmultirange)
                 ORDER BY e.occurred_at DESC, e.arrival_no DESC
                 LIMIT 1
             )
@@ -38,7 +39,8 @@ SELECT
                 FROM events AS e
                 WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
                     AND e.occurred_at >= w.window_start AND e.occurred_at < w.window_end
-                    AND e.landing_no <= $8
+                    AND e.landing_no <= $9
+                    AND (w.pauses IS NULL OR NOT e.occurred_at <@ w.pauses::tstzmultirange)
             )
             WHEN 'percentile' THEN (
                 SELECT round(
@@ -51,7 +53,8 @@ SELECT
                     FROM events AS e
                     WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
                         AND e.occurred_at >= w.window_start AND e.occurred_at < w.window_end
-                        AND e.landing_no <= $8
+                        AND e.landing_no <= $9
+                    AND (w.pauses IS NULL OR NOT e.occurred_at <@ w.pauses::tstzmultirange)
                     ORDER BY e.value
                     LIMIT 2 OFFSET floor(totals.percentile_rank)::bigint
                 ) AS around
@@ -63,9 +66,9 @@ SELECT
     totals.digest
 FROM unnest(
     $1::integer[], $2::integer[], $3::text[], $4::text[], $5::numeric[], $6::timestamptz[],
-    $7::timestamptz[]
+    $7::timestamptz[], $8::text[]
 ) WITH ORDINALITY AS w (
-    customer_no, metric_no, aggregation, property, percentile, window_start, window_end, place
+    customer_no, metric_no, aggregation, property, percentile, window_start, window_end, pauses, place
 )
 CROSS JOIN LATERAL (
     SELECT
@@ -78,7 +81,8 @@ CROSS JOIN LATERAL (
     FROM events AS e
     WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
         AND e.occurred_at >= w.window_start AND e.occurred_at < w.window_end
-        AND e.landing_no <= $8
+        AND e.landing_no <= $9
+                    AND (w.pauses IS NULL OR NOT e.occurred_at <@ w.pauses::tstzmultirange)
 ) AS totals
 ORDER BY w.place;
 

@@ -22,12 +22,12 @@ ORDER BY customer_no;
 INSERT INTO invoice_lines (
     invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key, subscription_id,
     plan_id, plan_version, period_start, period_end, segment_start, segment_end, window_end,
-    revision, quantity, exact_amount, amount_minor, owed_minor, previously_billed_minor,
+    pauses, revision, quantity, exact_amount, amount_minor, owed_minor, previously_billed_minor,
     tier_breakdown, event_count, digest, watermark
 )
 SELECT invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key,
     subscription_id, plan_id, plan_version, period_start, period_end, segment_start, segment_end,
-    window_end, revision, quantity, exact_amount, amount_minor, owed_minor,
+    window_end, pauses, revision, quantity, exact_amount, amount_minor, owed_minor,
     previously_billed_minor, tier_breakdown, event_count, digest, watermark
 FROM jsonb_populate_recordset(NULL::invoice_lines, $1);
 
@@ -79,11 +79,29 @@ FOR NO KEY UPDATE OF i;
 -- why: the lines of the invoices of one answer, in their order
 SELECT invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key,
     subscription_id, plan_id, plan_version, period_start, period_end, segment_start, segment_end,
-    window_end, revision, quantity, exact_amount, amount_minor, owed_minor,
+    window_end, pauses, revision, quantity, exact_amount, amount_minor, owed_minor,
     previously_billed_minor, tier_breakdown, event_count, digest, watermark
 FROM invoice_lines
 WHERE invoice_id = ANY ($1)
 ORDER BY invoice_id, line_no;
+
+-- name: latest_lines :many
+-- params: $1 subscription_ids text[], $2 period_starts timestamptz[], $3 segment_starts timestamptz[], $4 charge_ids text[]
+-- why: what the last lines of charges in segments say, to give them back; one probe each of invoice_lines_billed_once
+SELECT l.kind, l.description, l.charge_id, l.pricing_model, l.metric_key, l.subscription_id,
+    l.plan_id, l.plan_version, l.period_start, l.period_end, l.segment_start, l.segment_end,
+    l.window_end, l.pauses, l.revision, l.quantity, l.exact_amount, l.amount_minor, l.owed_minor,
+    l.previously_billed_minor, l.tier_breakdown, l.event_count, l.digest, l.watermark
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[])
+    AS wanted (subscription_id, period_start, segment_start, charge_id)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM invoice_lines AS i
+    WHERE i.subscription_id = wanted.subscription_id AND i.period_start = wanted.period_start
+        AND i.segment_start = wanted.segment_start AND i.charge_id = wanted.charge_id
+    ORDER BY i.revision DESC
+    LIMIT 1
+) AS l;
 
 -- name: page :many
 -- params: $1 before_number int8, $2 row_limit int8

@@ -10,26 +10,29 @@ from hypothesis import strategies as st
 
 from abaxus_core.domain.aggregation import Aggregation, Measurement, aggregate
 from abaxus_core.domain.decimals import ZERO, exact
+from abaxus_core.domain.fees import fees_of
 from abaxus_core.domain.invoices import Line, draft
+from abaxus_core.domain.lives import billing_periods, life_of
 from abaxus_core.domain.money import to_minor
 from abaxus_core.domain.periods import CADENCES, Period, snap
 from abaxus_core.domain.pricing import Charge, FlatFee, rate
-from abaxus_core.domain.subscriptions import Subscription, billing_periods
+from abaxus_core.domain.subscriptions import Subscription, Terms
 from abaxus_core.domain.true_up import (
     Billed,
     ChargeKey,
     Due,
     Usage,
-    billed_through,
     dues_of,
-    lines_of,
-    windows_due,
+    fee_lines,
+    usage_lines,
 )
+from abaxus_core.domain.windows import Window, billed_through_after, windows_due
 from tests.property.strategies import METRIC, charges
 
 MONTHLY = CADENCES["monthly"]
 START = datetime(2026, 1, 31, 6, tzinfo=UTC)
 SPAN = timedelta(days=120)
+TERMS = Terms(plan_id="plan", plan_version=1)
 AGGREGATED: tuple[Aggregation, ...] = ("sum", "count", "max", "min", "last", "unique_count")
 
 fees = st.builds(
@@ -79,20 +82,17 @@ class Ledger:
 
     def invoice(self, cutoff: datetime) -> list[Line]:
         windows = windows_due(
-            self.subscription,
+            life_of(self.subscription),
             MONTHLY,
+            billed_through=self.subscription.billed_through,
             cutoff=cutoff,
             billed_to=self._billed_to(),
             changed_days={event.occurred_at.date() for event in self.changed},
         )
-        issued = [
-            line
-            for window in windows
-            for due in dues_of(self.subscription, window, {1: self.charges})
-            for line in self._lines(due)
-        ]
+        issued = [line for window in windows for line in self._lines_of(window)]
         self.subscription = msgspec.structs.replace(
-            self.subscription, billed_through=billed_through(self.subscription, windows)
+            self.subscription,
+            billed_through=billed_through_after(self.subscription.billed_through, windows),
         )
         self._settle(issued)
         self.changed = []
@@ -106,11 +106,20 @@ class Ledger:
         self.collected_minor += made.total_minor
         self.lines += issued
 
+    def _lines_of(self, window: Window) -> list[Line]:
+        life = life_of(self.subscription)
+        fees = fees_of(life, window.whole, {TERMS: self.charges})
+        dues = dues_of(self.subscription.id, life, window, {TERMS: self.charges})
+        return [
+            *fee_lines(self.subscription.id, window, fees, billed=self.billed(), currency="usd"),
+            *(line for due in dues for line in self._lines(due)),
+        ]
+
     def _lines(self, due: Due) -> list[Line]:
         usage = Usage(
             quantity=self.quantity(due.usage_period), event_count=len(self._in(due.usage_period))
         )
-        return lines_of(
+        return usage_lines(
             due, usage={METRIC: usage}, billed=self.billed(), currency="usd", watermark=0
         )
 
@@ -172,7 +181,7 @@ def test_lines_add_up_to_the_rating_of_all(
     ledger.invoice(end)
 
     rated_minor = 0
-    for period in billing_periods(ledger.subscription, MONTHLY, START, end):
+    for period in billing_periods(life_of(ledger.subscription), MONTHLY, START, end):
         until = Period(start=period.start, end=min(period.end, end))
         owed = [rate(charge, ledger.quantity(until))]
         if fee.billing == "in_advance" or snap(end, period.end) >= period.end:

@@ -9,7 +9,10 @@ from typing import Any
 import msgspec
 
 from abaxus_core.domain.decimals import ZERO, divide, exact, round_half_away, shift
+from abaxus_core.domain.fees import Fee
 from abaxus_core.domain.instants import day_start
+from abaxus_core.domain.invoices import Line
+from abaxus_core.domain.lives import Segment
 from abaxus_core.domain.money import (
     allocate,
     exponent,
@@ -19,15 +22,33 @@ from abaxus_core.domain.money import (
     whole_minor,
 )
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import Charge, FlatFee, Package, Tier, rate, tier_reached
-from abaxus_core.domain.subscriptions import Segment, Terms
-from abaxus_core.domain.true_up import Billed, Due, Usage, Window, key_of, lines_of
+from abaxus_core.domain.pricing import (
+    Charge,
+    FlatFee,
+    Package,
+    Tier,
+    UsageCharge,
+    rate,
+    tier_reached,
+)
+from abaxus_core.domain.subscriptions import Terms
+from abaxus_core.domain.true_up import (
+    Billed,
+    Due,
+    Usage,
+    fee_key,
+    fee_lines,
+    key_of,
+    usage_lines,
+)
+from abaxus_core.domain.windows import Window
 from abaxus_core.errors import InvalidInput
 from tests.vectors.case import Case, NotApplicable
 from tests.vectors.models import METRIC, amount_of, charge_of
 
 CURRENCIES: Mapping[int, str] = MappingProxyType({0: "jpy", 2: "usd", 3: "kwd", 4: "clf"})
 
+TERMS = Terms(plan_id="vector", plan_version=1)
 PERIOD = Period(start=datetime(2024, 1, 1, tzinfo=UTC), end=datetime(2024, 2, 1, tzinfo=UTC))
 WITHIN = day_start(PERIOD.start.date().replace(day=15))
 
@@ -187,30 +208,46 @@ def _line(case: Case) -> dict[str, Any]:
 def _gross_minor(case: Case, charge: Charge, currency: str) -> int:
     """The slice's lines, by the true-up principle: owed so far less what was billed before."""
     ends_period = case.input["position"] in ("single", "last")
-    due = Due(
-        subscription_id="sub_vector",
-        window=Window(period=PERIOD, end=PERIOD.end if ends_period else WITHIN, invoiced=False),
-        segment=Segment(
-            start=PERIOD.start,
-            end=PERIOD.end,
-            terms=Terms(plan_id="vector", plan_version=1),
-        ),
-        charges=(charge,),
+    window = Window(
+        period=PERIOD,
+        whole=PERIOD,
+        end=PERIOD.end if ends_period else WITHIN,
+        invoiced=False,
     )
-    before = Decimal(case.input["previous_quantity"])
-    usage = Usage(quantity=before + Decimal(case.input["quantity"]))
     billed = Billed(amount_minor=_billed_minor(case, charge, currency))
-    lines = lines_of(
-        due,
-        usage={METRIC: usage},
-        billed={key_of(due, charge): billed},
-        currency=currency,
-        watermark=0,
-    )
+    if isinstance(charge, FlatFee):
+        lines = _fee_lines(window, charge, billed, currency)
+    else:
+        lines = _usage_lines(case, window, charge, billed, currency)
     gross = sum(line.amount_minor for line in lines)
     if case.input["model"]["type"] == "volume" and not ends_period and gross:
         raise NotApplicable("volume-at-end")
     return gross
+
+
+def _fee_lines(window: Window, charge: FlatFee, billed: Billed, currency: str) -> list[Line]:
+    fee = Fee(start=PERIOD.start, terms=TERMS, charge=charge)
+    before = {fee_key("sub_vector", window, fee): billed}
+    return fee_lines("sub_vector", window, [fee], billed=before, currency=currency)
+
+
+def _usage_lines(
+    case: Case, window: Window, charge: UsageCharge, billed: Billed, currency: str
+) -> list[Line]:
+    due = Due(
+        subscription_id="sub_vector",
+        window=window,
+        segment=Segment(start=PERIOD.start, end=PERIOD.end, terms=TERMS),
+        charges=(charge,),
+    )
+    used = Decimal(case.input["previous_quantity"]) + Decimal(case.input["quantity"])
+    return usage_lines(
+        due,
+        usage={METRIC: Usage(quantity=used)},
+        billed={key_of(due, charge): billed},
+        currency=currency,
+        watermark=0,
+    )
 
 
 def _billed_minor(case: Case, charge: Charge, currency: str) -> int:

@@ -52,7 +52,7 @@ def test_a_deprecated_version_takes_no_subscriptions() -> None:
 
 
 def test_the_metrics_that_it_prices() -> None:
-    assert metric_keys_of(plan(BASE_FEE, GROWTH_V1)) == {"calls"}
+    assert metric_keys_of(plan(BASE_FEE, GROWTH_V1).charges) == {"calls"}
 
 
 @pytest.mark.parametrize(

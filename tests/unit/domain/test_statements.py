@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from abaxus_core.domain.invoices import Line
+from abaxus_core.domain.lives import Life, life_of
 from abaxus_core.domain.periods import CADENCES
 from abaxus_core.domain.pricing import FlatFee, Package, PerUnit
 from abaxus_core.domain.statements import (
@@ -25,16 +26,18 @@ MONTHLY = CADENCES["monthly"]
 SECOND = timedelta(seconds=1)
 
 
-def subscription(start_at: datetime, end_at: datetime | None = None) -> Subscription:
-    return Subscription(
-        id="sub_1",
-        customer_no=1,
-        customer_id="acme",
-        plan_id="growth",
-        plan_version=1,
-        start_at=start_at,
-        end_at=end_at,
-        created_at=start_at,
+def life(start_at: datetime, end_at: datetime | None = None) -> Life:
+    return life_of(
+        Subscription(
+            id="sub_1",
+            customer_no=1,
+            customer_id="acme",
+            plan_id="growth",
+            plan_version=1,
+            start_at=start_at,
+            end_at=end_at,
+            created_at=start_at,
+        )
     )
 
 
@@ -55,22 +58,22 @@ def line(amount_minor: int, owed_minor: int | None = None) -> Line:
 def test_a_cutoff_snaps_to_the_end_of_a_period(
     before_the_end: timedelta, means_the_end: bool
 ) -> None:
-    lives = [(subscription(datetime(2026, 1, 1, tzinfo=UTC)), MONTHLY)]
+    lives = [(life(datetime(2026, 1, 1, tzinfo=UTC)), MONTHLY)]
     cutoff = MAY - before_the_end
     assert effective_cutoff(cutoff, lives) == (MAY if means_the_end else cutoff)
 
 
 def test_a_cutoff_snaps_to_the_end_of_a_life() -> None:
-    ended = subscription(datetime(2026, 1, 1, tzinfo=UTC), end_at=datetime(2026, 4, 16, tzinfo=UTC))
+    ended = life(datetime(2026, 1, 1, tzinfo=UTC), end_at=datetime(2026, 4, 16, tzinfo=UTC))
     cutoff = datetime(2026, 4, 15, 23, 59, 59, tzinfo=UTC)
     assert effective_cutoff(cutoff, [(ended, MONTHLY)]) == ended.end_at
 
 
 def test_one_subscription_whose_period_ends_is_enough() -> None:
     lives = [
-        (subscription(datetime(2026, 1, 15, tzinfo=UTC)), MONTHLY),
-        (subscription(datetime(2026, 1, 1, tzinfo=UTC)), MONTHLY),
-        (subscription(MAY + SECOND), MONTHLY),
+        (life(datetime(2026, 1, 15, tzinfo=UTC)), MONTHLY),
+        (life(datetime(2026, 1, 1, tzinfo=UTC)), MONTHLY),
+        (life(MAY + SECOND), MONTHLY),
     ]
     assert effective_cutoff(MAY - SECOND, lives) == MAY
 

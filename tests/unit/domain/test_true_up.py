@@ -4,22 +4,25 @@ from decimal import Decimal
 
 import pytest
 
+from abaxus_core.domain.fees import Fee
 from abaxus_core.domain.invoices import Line, draft
+from abaxus_core.domain.lives import life_of
 from abaxus_core.domain.periods import Cadence, Period
 from abaxus_core.domain.pricing import Charge, FlatFee
-from abaxus_core.domain.subscriptions import Subscription
+from abaxus_core.domain.subscriptions import Subscription, Terms
 from abaxus_core.domain.true_up import (
     Billed,
     ChargeKey,
     Due,
     Usage,
-    Window,
-    billed_through,
     dues_of,
+    fee_key,
+    fee_lines,
     key_of,
-    lines_of,
-    windows_due,
+    reversals,
+    usage_lines,
 )
+from abaxus_core.domain.windows import Window, billed_through_after, windows_due
 from tests.unit.domain.samples import (
     APRIL,
     BASE_FEE,
@@ -35,18 +38,34 @@ JUNE = Period(start=MAY.end, end=at("2026-07-01"))
 IN_ADVANCE = FlatFee(id="chg_seat", amount=Decimal("20.00"), billing="in_advance")
 
 
+TERMS = Terms(plan_id="growth", plan_version=1)
+
+
 def due(
     *charges: Charge, end: datetime = APRIL.end, invoiced: bool = False, period: Period = APRIL
 ) -> Due:
-    window = Window(period=period, end=end, invoiced=invoiced)
-    return dues_of(subscription(), window, {1: charges})[0]
+    window = Window(period=period, whole=period, end=end, invoiced=invoiced)
+    return dues_of("sub_1", life_of(subscription()), window, {TERMS: charges})[0]
 
 
 def lines(
     of: Due, quantity: str = "0", count: int = 0, billed: Mapping[ChargeKey, Billed] | None = None
 ) -> list[Line]:
     usage = Usage(quantity=Decimal(quantity), event_count=count, digest=7)
-    return lines_of(of, usage={"calls": usage}, billed=billed or {}, currency="usd", watermark=42)
+    return usage_lines(
+        of, usage={"calls": usage}, billed=billed or {}, currency="usd", watermark=42
+    )
+
+
+def lines_of_fees(
+    *charges: FlatFee,
+    end: datetime = APRIL.end,
+    invoiced: bool = False,
+    billed: Mapping[ChargeKey, Billed] | None = None,
+) -> list[Line]:
+    window = Window(period=APRIL, whole=APRIL, end=end, invoiced=invoiced)
+    fees = [Fee(start=APRIL.start, terms=TERMS, charge=charge) for charge in charges]
+    return fee_lines("sub_1", window, fees, billed=billed or {}, currency="usd")
 
 
 def windows(
@@ -55,11 +74,18 @@ def windows(
     billed_to: Mapping[datetime, datetime] | None = None,
     changed: tuple[date, ...] = (),
 ) -> list[Window]:
-    return windows_due(of, MONTHLY, cutoff=cutoff, billed_to=billed_to or {}, changed_days=changed)
+    return windows_due(
+        life_of(of),
+        MONTHLY,
+        billed_through=of.billed_through,
+        cutoff=cutoff,
+        billed_to=billed_to or {},
+        changed_days=changed,
+    )
 
 
 def test_the_golden_invoice() -> None:
-    got = lines(due(BASE_FEE, GROWTH_V1), "1374923", 9)
+    got = lines_of_fees(BASE_FEE) + lines(due(GROWTH_V1), "1374923", 9)
     assert [(line.kind, line.amount_minor) for line in got] == [
         ("flat_fee", 4900),
         ("usage", 10875),
@@ -77,7 +103,7 @@ def test_a_usage_line_carries_its_proof() -> None:
 
 
 def test_a_fee_needs_no_proof() -> None:
-    line = lines(due(BASE_FEE))[0]
+    line = lines_of_fees(BASE_FEE)[0]
     assert (line.event_count, line.digest, line.watermark) == (None, None, None)
     assert line.quantity == 1
 
@@ -112,10 +138,27 @@ def test_usage_below_what_was_billed_is_given_back() -> None:
 
 
 def test_late_usage_of_an_invoiced_period_is_an_adjustment() -> None:
-    of = due(BASE_FEE, per_unit(), invoiced=True)
-    before = {key_of(of, BASE_FEE): Billed(amount_minor=4900, revisions=1)}
-    got = lines(of, "1", 1, before)
+    got = lines(due(per_unit(), invoiced=True), "1", 1)
     assert [(line.kind, line.amount_minor) for line in got] == [("adjustment", 100)]
+
+
+def test_a_fee_is_billed_once() -> None:
+    window = Window(period=APRIL, whole=APRIL, end=APRIL.end, invoiced=True)
+    fee = Fee(start=APRIL.start, terms=TERMS, charge=BASE_FEE)
+    billed = {fee_key("sub_1", window, fee): Billed(amount_minor=4900, revisions=1)}
+    assert lines_of_fees(BASE_FEE, invoiced=True, billed=billed) == []
+
+
+def test_what_is_owed_no_longer_is_given_back_once() -> None:
+    of = due(per_unit())
+    (line,) = lines(of, "3", 3)
+    key = key_of(of, of.charges[0])
+    billed = {key: Billed(amount_minor=300, exact_amount=Decimal(3), revisions=1)}
+    (back,) = reversals(billed, set(), {key: line}, "usd")
+    assert (back.kind, back.amount_minor, back.owed_minor) == ("adjustment", -300, 0)
+    assert (back.revision, back.metric_key, back.watermark) == (2, "calls", None)
+    assert reversals(billed, {key}, {}, "usd") == []
+    assert reversals({key: Billed(revisions=2)}, set(), {}, "usd") == []
 
 
 @pytest.mark.parametrize(
@@ -128,7 +171,7 @@ def test_late_usage_of_an_invoiced_period_is_an_adjustment() -> None:
     ],
 )
 def test_when_a_fee_is_due(charge: FlatFee, end: str, minors: list[int]) -> None:
-    assert [line.amount_minor for line in lines(due(charge, end=at(end)))] == minors
+    assert [line.amount_minor for line in lines_of_fees(charge, end=at(end))] == minors
 
 
 def test_the_usage_window_ends_with_the_cutoff() -> None:
@@ -137,20 +180,20 @@ def test_the_usage_window_ends_with_the_cutoff() -> None:
 
 def test_open_periods_up_to_the_cutoff_are_due() -> None:
     assert windows(subscription(), at("2026-05-20")) == [
-        Window(period=APRIL, end=APRIL.end, invoiced=False),
-        Window(period=MAY, end=at("2026-05-20"), invoiced=False),
+        Window(period=APRIL, whole=APRIL, end=APRIL.end, invoiced=False),
+        Window(period=MAY, whole=MAY, end=at("2026-05-20"), invoiced=False),
     ]
 
 
 def test_a_cutoff_at_a_boundary_does_not_open_the_next_period() -> None:
     assert windows(subscription(), APRIL.end) == [
-        Window(period=APRIL, end=APRIL.end, invoiced=False)
+        Window(period=APRIL, whole=APRIL, end=APRIL.end, invoiced=False)
     ]
 
 
 def test_the_last_second_bills_the_period_whole() -> None:
     got = windows(subscription(), at("2026-04-30T23:59:59"))
-    assert got == [Window(period=APRIL, end=APRIL.end, invoiced=False)]
+    assert got == [Window(period=APRIL, whole=APRIL, end=APRIL.end, invoiced=False)]
 
 
 def test_nothing_is_due_before_the_start() -> None:
@@ -161,12 +204,12 @@ def test_nothing_is_due_before_the_start() -> None:
 def test_invoiced_periods_come_back_only_where_a_day_changed() -> None:
     invoiced = subscription(billed_through=MAY.end)
     assert windows(invoiced, at("2026-06-10")) == [
-        Window(period=JUNE, end=at("2026-06-10"), invoiced=False)
+        Window(period=JUNE, whole=JUNE, end=at("2026-06-10"), invoiced=False)
     ]
     changed = (date(2026, 4, 30), date(2026, 6, 1), date(2025, 1, 1))
     assert windows(invoiced, at("2026-06-10"), changed=changed) == [
-        Window(period=APRIL, end=APRIL.end, invoiced=True),
-        Window(period=JUNE, end=at("2026-06-10"), invoiced=False),
+        Window(period=APRIL, whole=APRIL, end=APRIL.end, invoiced=True),
+        Window(period=JUNE, whole=JUNE, end=at("2026-06-10"), invoiced=False),
     ]
 
 
@@ -174,8 +217,9 @@ def test_late_days_far_apart_bring_back_their_own_periods_only() -> None:
     old = subscription(start_at=at("1999-12-31"), billed_through=MAY.start)
     daily = Cadence(interval="day", count=1)
     due_now = windows_due(
-        old,
+        life_of(old),
         daily,
+        billed_through=old.billed_through,
         cutoff=MAY.start,
         billed_to={},
         changed_days={date(2026, 4, 2), date(2000, 1, 1)},
@@ -204,20 +248,22 @@ def test_a_day_that_ends_in_an_open_period_is_not_late_there() -> None:
 def test_an_earlier_cutoff_gives_nothing_back() -> None:
     billed_to = {APRIL.start: at("2026-04-20")}
     assert windows(subscription(), at("2026-04-10"), billed_to) == [
-        Window(period=APRIL, end=at("2026-04-20"), invoiced=False)
+        Window(period=APRIL, whole=APRIL, end=at("2026-04-20"), invoiced=False)
     ]
 
 
 def test_an_ended_subscription_is_billed_to_its_end_and_no_further() -> None:
     ended = subscription(end_at=at("2026-04-15"))
     short = Period(start=APRIL.start, end=at("2026-04-15"))
-    assert windows(ended, at("2026-08-01")) == [Window(period=short, end=short.end, invoiced=False)]
+    assert windows(ended, at("2026-08-01")) == [
+        Window(period=short, whole=APRIL, end=short.end, invoiced=False)
+    ]
 
 
 def test_the_marker_moves_to_the_last_whole_period() -> None:
     fresh = subscription()
-    assert billed_through(fresh, windows(fresh, at("2026-04-20"))) is None
-    assert billed_through(fresh, windows(fresh, at("2026-05-20"))) == APRIL.end
+    assert billed_through_after(None, windows(fresh, at("2026-04-20"))) is None
+    assert billed_through_after(None, windows(fresh, at("2026-05-20"))) == APRIL.end
     invoiced = subscription(billed_through=MAY.end)
     adjusted = windows(invoiced, at("2026-06-10"), changed=(date(2026, 4, 30),))
-    assert billed_through(invoiced, adjusted) == MAY.end
+    assert billed_through_after(MAY.end, adjusted) == MAY.end
