@@ -261,6 +261,30 @@ CREATE TABLE abaxus.migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE abaxus_live.amendments (
+    amendment_id text NOT NULL,
+    subscription_id text NOT NULL,
+    type text NOT NULL,
+    effective text NOT NULL,
+    effective_at timestamp with time zone NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    plan_id text,
+    plan_version integer,
+    prorate boolean NOT NULL,
+    resume_at timestamp with time zone,
+    end_at timestamp with time zone,
+    reason text,
+    failure text,
+    applied_no integer,
+    applied_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT amendments_applied_whole CHECK ((((status = 'applied'::text) = (applied_no IS NOT NULL)) AND ((status = 'applied'::text) = (applied_at IS NOT NULL)))),
+    CONSTRAINT amendments_failed_with_why CHECK (((status = 'failed'::text) = (failure IS NOT NULL))),
+    CONSTRAINT amendments_plan_of_a_change CHECK ((((type = 'plan_change'::text) = (plan_id IS NOT NULL)) AND ((plan_id IS NULL) = (plan_version IS NULL)))),
+    CONSTRAINT amendments_status_known CHECK ((status = ANY (ARRAY['pending'::text, 'applied'::text, 'cancelled'::text, 'failed'::text]))),
+    CONSTRAINT amendments_type_known CHECK ((type = ANY (ARRAY['plan_change'::text, 'pause'::text, 'resume'::text, 'cancel'::text, 'end_date_change'::text])))
+);
+
 CREATE TABLE abaxus_live.audit_log (
     audit_no bigint NOT NULL,
     audit_id text NOT NULL,
@@ -490,6 +514,7 @@ CREATE TABLE abaxus_live.invoice_lines (
     event_count bigint,
     digest numeric,
     watermark bigint,
+    pauses jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT invoice_lines_kind_known CHECK ((kind = ANY (ARRAY['usage'::text, 'flat_fee'::text, 'proration_credit'::text, 'proration_charge'::text, 'adjustment'::text, 'credit_applied'::text]))),
     CONSTRAINT invoice_lines_of_a_charge_whole CHECK ((((kind = 'credit_applied'::text) = (charge_id IS NULL)) AND ((charge_id IS NULL) = (subscription_id IS NULL)) AND ((charge_id IS NULL) = (period_start IS NULL)) AND ((charge_id IS NULL) = (segment_start IS NULL)) AND ((charge_id IS NULL) = (revision IS NULL)) AND ((charge_id IS NULL) = (owed_minor IS NULL)) AND ((charge_id IS NULL) = (previously_billed_minor IS NULL)))),
     CONSTRAINT invoice_lines_trued_up CHECK ((amount_minor = (owed_minor - previously_billed_minor)))
@@ -664,6 +689,8 @@ CREATE TABLE abaxus_live.subscriptions (
     rated_watermark bigint DEFAULT 0 NOT NULL,
     rated_on date,
     created_at timestamp with time zone NOT NULL,
+    lasts_until timestamp with time zone,
+    amendments_applied integer DEFAULT 0 NOT NULL,
     CONSTRAINT subscriptions_end_after_start CHECK (((end_at IS NULL) OR (end_at > start_at)))
 );
 
@@ -692,6 +719,12 @@ ALTER TABLE ONLY abaxus.api_keys
 
 ALTER TABLE ONLY abaxus.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY abaxus_live.amendments
+    ADD CONSTRAINT amendments_applied_once UNIQUE (subscription_id, applied_no);
+
+ALTER TABLE ONLY abaxus_live.amendments
+    ADD CONSTRAINT amendments_pkey PRIMARY KEY (amendment_id);
 
 ALTER TABLE ONLY abaxus_live.audit_log
     ADD CONSTRAINT audit_log_id_once UNIQUE (audit_id);
@@ -798,6 +831,10 @@ ALTER TABLE ONLY abaxus_live.subscriptions
 ALTER TABLE ONLY abaxus_live.usage_daily
     ADD CONSTRAINT usage_daily_pkey PRIMARY KEY (customer_no, metric_no, day);
 
+CREATE INDEX amendments_of_subscription ON abaxus_live.amendments USING btree (subscription_id, amendment_id);
+
+CREATE INDEX amendments_pending ON abaxus_live.amendments USING btree (effective_at) WHERE (status = 'pending'::text);
+
 CREATE INDEX audit_log_of_object ON abaxus_live.audit_log USING btree (object_type, object_id, audit_no DESC);
 
 CREATE INDEX bulk_run_customers_failed ON abaxus_live.bulk_run_customers USING btree (bulk_run_id, customer_no) WHERE (outcome = 'failed'::text);
@@ -847,6 +884,12 @@ ALTER INDEX abaxus_live.events_customer_metric_time ATTACH PARTITION abaxus_live
 CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON abaxus_live.audit_log FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.refuse_change();
 
 ALTER TABLE abaxus_live.audit_log ENABLE ALWAYS TRIGGER audit_log_append_only;
+
+ALTER TABLE ONLY abaxus_live.amendments
+    ADD CONSTRAINT amendments_plan FOREIGN KEY (plan_id, plan_version) REFERENCES abaxus_live.price_plan_versions(plan_id, version);
+
+ALTER TABLE ONLY abaxus_live.amendments
+    ADD CONSTRAINT amendments_subscription FOREIGN KEY (subscription_id) REFERENCES abaxus_live.subscriptions(subscription_id);
 
 ALTER TABLE ONLY abaxus_live.bulk_run_customers
     ADD CONSTRAINT bulk_run_customers_run FOREIGN KEY (bulk_run_id) REFERENCES abaxus_live.bulk_runs(bulk_run_id);

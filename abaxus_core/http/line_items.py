@@ -7,11 +7,13 @@ import msgspec
 
 from abaxus_core.domain.digest import digest_text
 from abaxus_core.domain.invoices import Line, LineKind
+from abaxus_core.domain.periods import Period
 from abaxus_core.domain.pricing import PricingModel, TierShare
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """What was counted: the events in [window_start, window_end) that landed by the watermark.
+    """What was counted: the events in [window_start, window_end), but for those within `pauses`,
+    that landed by the watermark.
 
     `digest` is the sum of the events' hashes, in whatever order: hexadecimal, modulo 2^64.
     """
@@ -21,6 +23,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     watermark: int
     window_start: datetime
     window_end: datetime
+    pauses: tuple[Period, ...]
 
 
 class LineItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,4 +89,5 @@ def _proof(line: Line) -> Proof | None:
         watermark=line.watermark,
         window_start=line.segment_start,
         window_end=max(line.segment_start, min(line.segment_end, line.window_end)),
+        pauses=line.pauses,
     )

@@ -8,6 +8,7 @@ from abaxus_core.domain.subscriptions import Subscription
 from abaxus_core.errors import Conflict
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.repositories import customers, price_plans, subscriptions
+from abaxus_core.repositories.subscriptions import Pricing
 from tests.integration.catalogue.conftest import Api, growth
 from tests.support.clock import FakeClock
 from tests.support.metering import fetch
@@ -32,7 +33,8 @@ async def price_again(database: Database, clock: FakeClock) -> None:
             created_at=clock.now,
         )
         await subscriptions.insert(conn, second)
-        await subscriptions.price_metrics(conn, second, {"calls"})
+        pricing = Pricing(metric_keys=frozenset({"calls"}), start_at=clock.now, end_at=None)
+        await subscriptions.price_metrics(conn, second, [pricing])
 
     await database.transaction(step)
 

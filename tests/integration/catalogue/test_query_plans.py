@@ -41,6 +41,13 @@ FILL = (
     SELECT subscription_id, customer_no, customer_no % 5000 + 1, tstzrange(start_at, NULL)
     FROM subscriptions
     """,
+    """
+    INSERT INTO amendments (amendment_id, subscription_id, type, effective, effective_at, prorate,
+        status, applied_no, applied_at, created_at)
+    SELECT 'amd_' || subscription_id, subscription_id, 'resume', 'immediate', now(), false,
+        'applied', 1, now(), now()
+    FROM subscriptions
+    """,
     "ANALYZE",
 )
 
@@ -48,6 +55,10 @@ FILL = (
 HOT = (
     ("entitlements", "running", ("c77", NOW), "subscriptions_of_customer"),
     ("subscriptions", "priced_elsewhere", (77, ["m78"], NOW, None), "metric_priced_once"),
+    ("amendments", "in_force", (["sub_77"],), "amendments_applied_once"),
+    ("amendments", "page", ("sub_77", "amd_z", 51), "amendments_of_subscription"),
+    ("amendments", "next_due", (NOW,), "amendments_pending"),
+    ("amendments", "due_of_customers", ([77], NOW), "amendments_pending"),
     ("subscriptions", "page", ("sub_z", 51), "subscriptions_pkey"),
     ("subscriptions", "page_of_customer", ("c77", "sub_z", 51), "subscriptions_of_customer"),
     ("customers", "get", ("c77",), "customers_id_once"),
