@@ -165,14 +165,6 @@ def terms_at(life: Life, instant: datetime) -> Terms:
     return held[-1] if held else life.stretches[0].terms
 
 
-def next_turn(life: Life, instant: datetime) -> datetime | None:
-    """Return when, after `instant`, the life next turns; None when it goes on as it is."""
-    turns = [life.start_at, *(one.start for one in life.stretches)]
-    turns += [edge for pause in life.pauses for edge in (pause.start, pause.end) if edge]
-    turns += [life.end_at] if life.end_at else []
-    return min((turn for turn in turns if turn > instant), default=None)
-
-
 def spans(life: Life) -> list[tuple[Stretch, datetime, datetime | None]]:
     """Return each stretch with its start and end, as far as the life lasts; None: for good."""
     starts = [stretch.start for stretch in life.stretches]

@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from abaxus_core.services import amendments
+from abaxus_core.repositories.invoices import AnotherCameFirst
+from abaxus_core.services import amendments, invoicing
+from abaxus_core.services.rating import Ask, statements
+from abaxus_core.services.work import SYSTEM, Work, perform
 from tests.support.books import CALLS, PER_CALL, Answer, Books, amounts
 from tests.support.clock import FakeClock
 from tests.support.metering import fetch
@@ -378,3 +381,20 @@ async def test_a_bulk_run_applies_what_is_due_first(
     assert (await books.run_bulk("2026-04-11"))["result"]["invoices_created"] == 1
     newest = (await books.get("/v1/invoices"))["data"][0]
     assert amounts(newest) == [("flat_fee", 4900), ("proration_credit", -3103)]
+
+
+async def test_an_invoice_that_was_rated_by_the_life_before_is_refused(
+    books: Books, subscription: str
+) -> None:
+    ((customer_no,),) = await fetch(books.context.database, "SELECT customer_no FROM customers")
+
+    async def step(work: Work) -> None:
+        ask = Ask(cutoff=day(11), watermark=0)
+        rated = await statements(work.conn, [customer_no], ask)
+        await amend(books, subscription, type="pause", effective="immediate")
+        await invoicing.advance(work, rated, 0)
+
+    with pytest.raises(AnotherCameFirst):
+        await perform(books.context, SYSTEM, step)
+    rows = await fetch(books.context.database, "SELECT rated_on FROM subscriptions")
+    assert rows == [(None,)]

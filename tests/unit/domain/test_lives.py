@@ -1,7 +1,5 @@
 """What amendments make of a life: states, periods, segments, and what cannot be applied."""
 
-from datetime import datetime
-
 import msgspec
 import pytest
 
@@ -14,7 +12,6 @@ from abaxus_core.domain.lives import (
     billing_periods,
     current_period,
     life_of,
-    next_turn,
     segments,
     status_at,
     terms_at,
@@ -220,19 +217,3 @@ def test_due_amendments_count_before_they_are_applied() -> None:
 def test_applied_amendments_count_whatever_the_time() -> None:
     applied = msgspec.structs.replace(amendment("cancel", "2026-04-20"), status="applied")
     assert life_of(subscription(amendments=(applied,))).end_at == at("2026-04-20")
-
-
-@pytest.mark.parametrize(
-    ("instant", "turn"),
-    [
-        ("2026-03-01", "2026-04-01"),
-        ("2026-04-01", "2026-04-10"),
-        ("2026-04-10", "2026-04-12"),
-        ("2026-04-12", "2026-05-15T12:00"),
-        ("2026-05-15T12:00", None),
-    ],
-)
-def test_when_a_life_next_turns(instant: str, turn: str | None) -> None:
-    life = after(ENDING, amendment("pause", "2026-04-10", resume="2026-04-12"))
-    expected: datetime | None = None if turn is None else at(turn)
-    assert next_turn(life, at(instant)) == expected
