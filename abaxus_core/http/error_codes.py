@@ -22,6 +22,7 @@ RAISED_AS: Mapping[str, type[errors.AbaxusError]] = {
     "SUBSCRIPTION_NOT_FOUND": errors.NotFound,
     "AMENDMENT_NOT_FOUND": errors.NotFound,
     "INVOICE_NOT_FOUND": errors.NotFound,
+    "LINE_NOT_FOUND": errors.NotFound,
     "JOB_NOT_FOUND": errors.NotFound,
     "CALCULATION_NOT_FOUND": errors.NotFound,
     "METHOD_NOT_ALLOWED": MethodNotAllowed,

@@ -16,8 +16,8 @@ from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.codec import CallerId, IdempotencyKey, Item
 from abaxus_core.http.endpoint import Call, Endpoint, Form
 from abaxus_core.http.errors import storable
-from abaxus_core.http.event_documents import EventDocument, document
-from abaxus_core.http.paging import Page, Paged, page, read_cursor
+from abaxus_core.http.event_documents import EventPage, event_page, read_position
+from abaxus_core.http.paging import Paged
 from abaxus_core.http.quick_events import read_batch, read_event
 from abaxus_core.kernel.database import Connection
 from abaxus_core.services import usage
@@ -88,11 +88,6 @@ class EventQuery(Paged, frozen=True, kw_only=True):
     to: str | None = None
 
 
-class EventPage(Page[EventDocument], frozen=True, kw_only=True):
-    """A page of events that have landed; its own type, so that properties go out as they are
-    stored."""
-
-
 async def send(call: Call[NewEvent | Event, None]) -> Answer:
     """Accept one event; durable when answered."""
     body = call.body
@@ -142,7 +137,7 @@ async def list_events(call: Call[None, EventQuery]) -> Answer:
         start_of(parse_day_or_instant(query.to, "to")) if query.to else INSTANT_MAX,
         field="to",
     )
-    before = None if query.cursor is None else read_cursor(query.cursor, tuple[datetime, int])
+    before = read_position(query.cursor)
 
     async def step(conn: Connection) -> EventPage:
         rows = await usage.list_events(
@@ -153,9 +148,7 @@ async def list_events(call: Call[None, EventQuery]) -> Answer:
             before=before,
             rows_max=query.limit + 1,
         )
-        cut = page(rows, query.limit, lambda row: (row.occurred_at, row.arrival_no))
-        listed = [document(query.customer_id, row) for row in cut.data]
-        return EventPage(data=listed, next_cursor=cut.next_cursor)
+        return event_page(query.customer_id, rows, query.limit)
 
     return await call.read(step)
 

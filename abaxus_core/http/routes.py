@@ -9,6 +9,7 @@ from abaxus_core.http import (
     entitlements,
     event_conflicts,
     events,
+    invoice_lines,
     invoices,
     jobs,
     metrics,
@@ -31,6 +32,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     *usage.ENDPOINTS,
     *pricing.ENDPOINTS,
     *invoices.ENDPOINTS,
+    *invoice_lines.ENDPOINTS,
     *jobs.ENDPOINTS,
     *api_keys.ENDPOINTS,
 )

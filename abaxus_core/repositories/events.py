@@ -23,6 +23,7 @@ _aggregate_windows = _sql.many("aggregate_windows")
 _aggregate_groups = _sql.many("aggregate_groups")
 _count_late = _sql.one("count_late")
 _page = _sql.many("page")
+_page_of_line = _sql.many("page_of_line")
 
 EVERYTHING: Final = 2**63 - 1
 _SHOWN: Final = ("metric_no", "value", "idempotency_key", "subscription_id")
@@ -218,6 +219,30 @@ async def page(conn: Connection, asked: Page) -> list[StoredEvent]:
         asked.metric_key,
         asked.start,
         asked.end,
+        asked.before_at,
+        asked.before_no,
+        asked.rows_max,
+    )
+    return [StoredEvent(**dict(row)) for row in rows]
+
+
+class LinePage(Page, frozen=True, kw_only=True):
+    """The same of what a line counts: outside `pauses`, landed at or below `watermark`."""
+
+    pauses: tuple[Period, ...]
+    watermark: int
+
+
+async def page_of_line(conn: Connection, asked: LinePage) -> list[StoredEvent]:
+    """Return one page of the events that a line counts, newest first."""
+    rows = await _page_of_line(
+        conn,
+        asked.customer_no,
+        asked.metric_key,
+        asked.start,
+        asked.end,
+        _multirange(asked.pauses),
+        asked.watermark,
         asked.before_at,
         asked.before_no,
         asked.rows_max,

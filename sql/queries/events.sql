@@ -176,3 +176,25 @@ CROSS JOIN LATERAL (
 WHERE m.metric_key = coalesce($2, m.metric_key)
 ORDER BY found.occurred_at DESC, found.arrival_no DESC
 LIMIT $7;
+
+-- name: page_of_line :many
+-- params: $1 customer_no int4, $2 metric_key text, $3 window_start timestamptz, $4 window_end timestamptz, $5 pauses text, $6 watermark int8, $7 before_at timestamptz, $8 before_no int8, $9 row_limit int8
+-- why: what aggregate_windows counts for a line, newest first, by events_customer_metric_time as far as the page reaches
+SELECT
+    m.metric_key, e.arrival_no, e.value, e.occurred_at, e.idempotency_key, e.subscription_id,
+    e.properties, e.received_at
+FROM metrics AS m
+CROSS JOIN LATERAL (
+    SELECT
+        arrival_no, value, occurred_at, idempotency_key, subscription_id, properties, received_at
+    FROM events
+    WHERE customer_no = $1 AND metric_no = m.metric_no
+        AND occurred_at >= $3 AND occurred_at < $4
+        AND landing_no <= $6
+        AND ($5::text IS NULL OR NOT occurred_at <@ $5::tstzmultirange)
+        AND occurred_at <= $7 AND (occurred_at, arrival_no) < ($7, $8)
+    ORDER BY occurred_at DESC, arrival_no DESC
+    LIMIT $9
+) AS e
+WHERE m.metric_key = $2
+ORDER BY e.occurred_at DESC, e.arrival_no DESC;

@@ -12,12 +12,13 @@ from tests.support.metering import T0, event, fetch, land_all, offer
 WEEK = T0 + timedelta(days=7)
 ASKED: dict[str, tuple[object, ...]] = {
     "events.aggregate_windows": (
-        *([1], [1], ["percentile"], [None], [Decimal(95)], [T0], [WEEK]),
+        *([1], [1], ["percentile"], [None], [Decimal(95)], [T0], [WEEK], [None]),
         2**63 - 1,
     ),
     "events.aggregate_groups": (1, 1, "sum", None, None, T0, WEEK, "region", 100),
     "events.count_late": (1, 1, T0, WEEK, 2**63 - 1),
     "events.page": (1, None, T0, WEEK, WEEK, 0, 50),
+    "events.page_of_line": (1, "total", T0, WEEK, None, 2**62, WEEK, 0, 50),
     "event_keys.known": ([1], [0], [0]),
     "rollups.total_windows": (
         *([1], [1], ["sum"], [1], [T0], [WEEK]),
