@@ -32,7 +32,8 @@ from abaxus_core.services.jobs import (
     InvoiceChunk,
     PlanBulkRun,
 )
-from abaxus_core.services.rating import Ask, Statement, statements
+from abaxus_core.services.rating import Statement, statements
+from abaxus_core.services.sheets import Ask
 from abaxus_core.services.work import Context, Work, perform
 
 CHUNK_SIZE = 250

@@ -18,7 +18,8 @@ from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import calculations as repository
 from abaxus_core.repositories.calculations import Calculation
 from abaxus_core.services import amendments, customers, price_plans
-from abaxus_core.services.rating import Ask, Statement, statements
+from abaxus_core.services.rating import Statement, statements
+from abaxus_core.services.sheets import Ask
 from abaxus_core.services.work import Work
 
 KEPT_FOR = timedelta(hours=24)

@@ -21,7 +21,8 @@ from abaxus_core.repositories import billing, calculations, invoices, payments, 
 from abaxus_core.repositories.calculations import Calculation
 from abaxus_core.repositories.invoices import AnotherCameFirst, NewInvoice
 from abaxus_core.services import amendments, audit, customers
-from abaxus_core.services.rating import Ask, Statement, statements
+from abaxus_core.services.rating import Statement, statements
+from abaxus_core.services.sheets import Ask
 from abaxus_core.services.work import Context, Work
 
 T = TypeVar("T")

@@ -8,7 +8,8 @@ import pytest
 
 from abaxus_core.repositories.invoices import AnotherCameFirst
 from abaxus_core.services import amendments, invoicing
-from abaxus_core.services.rating import Ask, statements
+from abaxus_core.services.rating import statements
+from abaxus_core.services.sheets import Ask
 from abaxus_core.services.work import SYSTEM, Work, perform
 from tests.support.books import CALLS, PER_CALL, Answer, Books, amounts
 from tests.support.clock import FakeClock
