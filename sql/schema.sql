@@ -835,7 +835,13 @@ CREATE INDEX amendments_of_subscription ON abaxus_live.amendments USING btree (s
 
 CREATE INDEX amendments_pending ON abaxus_live.amendments USING btree (effective_at) WHERE (status = 'pending'::text);
 
+CREATE INDEX audit_log_of_action ON abaxus_live.audit_log USING btree (action, audit_no);
+
+CREATE INDEX audit_log_of_actor ON abaxus_live.audit_log USING btree (actor, audit_no);
+
 CREATE INDEX audit_log_of_object ON abaxus_live.audit_log USING btree (object_type, object_id, audit_no DESC);
+
+CREATE INDEX audit_log_of_type ON abaxus_live.audit_log USING btree (object_type, audit_no);
 
 CREATE INDEX bulk_run_customers_failed ON abaxus_live.bulk_run_customers USING btree (bulk_run_id, customer_no) WHERE (outcome = 'failed'::text);
 

@@ -10,7 +10,6 @@ from abaxus_core.domain import payments
 from abaxus_core.domain.invoices import InvoiceStatus, PaymentStatus, number_text
 from abaxus_core.domain.payments import RetryClass
 from abaxus_core.http.line_items import LineItem, line_item
-from abaxus_core.repositories.audit import Entry
 from abaxus_core.repositories.emails import Mail
 
 MailStatus: TypeAlias = Literal["queued", "sent", "failed"]
@@ -79,18 +78,6 @@ class ChargedInvoice(Invoice, frozen=True, kw_only=True):
     payment: Payment | None
 
 
-class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened: `action` is `noun.verb`, `actor` the id of an API key or `system`."""
-
-    id: str
-    at: datetime
-    actor: str
-    action: str
-    object_type: str
-    object_id: str
-    data: dict[str, Any]
-
-
 def shown(invoice: domain.Invoice, mail: Mail | None) -> Invoice:
     """An invoice as it is answered."""
     return Invoice(**_fields(invoice, mail))
@@ -103,11 +90,6 @@ def shown_charged(
     return ChargedInvoice(
         **_fields(invoice, mail), payment=None if payment is None else _payment(payment)
     )
-
-
-def shown_entry(entry: Entry) -> AuditEntry:
-    """An entry of the audit log as it is answered."""
-    return AuditEntry(**msgspec.structs.asdict(entry))
 
 
 def _fields(invoice: domain.Invoice, mail: Mail | None) -> dict[str, Any]:

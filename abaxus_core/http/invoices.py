@@ -10,14 +10,13 @@ from abaxus_core.domain.instants import parse_day_or_instant
 from abaxus_core.domain.invoices import InvoiceStatus
 from abaxus_core.http import codec, jobs
 from abaxus_core.http.answers import Answer
+from abaxus_core.http.audit_entries import AuditEntry, entry_page, read_position
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.invoice_documents import (
-    AuditEntry,
     ChargedInvoice,
     Invoice,
     shown,
     shown_charged,
-    shown_entry,
 )
 from abaxus_core.http.paging import Page, Paged, page, read_cursor
 from abaxus_core.kernel.database import Connection
@@ -66,7 +65,7 @@ class Listed(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class _Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Where a page ended: an invoice's number, an entry's place in the log."""
+    """Where a page ended: an invoice's number."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=_NEWEST)]
 
@@ -155,16 +154,13 @@ async def archive(call: Call[Archival, None]) -> Answer:
 
 async def audit_trail(call: Call[None, Paged]) -> Answer:
     query = call.query
-    before = _position(query)
+    before = read_position(query.cursor)
 
     async def step(conn: Connection) -> Page[AuditEntry]:
         invoice = await invoicing.get(conn, call.path["id"])
-        rows = await audit.page_of_object(
-            conn, "invoice", invoice.id, before_no=before, rows_max=query.limit + 1
-        )
-        cut = page(rows, query.limit, lambda row: (row.no,))
-        entries = [shown_entry(row.entry) for row in cut.data]
-        return Page(data=entries, next_cursor=cut.next_cursor)
+        of_invoice = audit.Filter(object_type="invoice", object_id=invoice.id)
+        rows = await audit.page(conn, of_invoice, before_no=before, rows_max=query.limit + 1)
+        return entry_page(rows, query.limit)
 
     return await call.read(step)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from abaxus_core.http import (
     amendments,
     api_keys,
+    audit,
     customers,
     entitlements,
     event_conflicts,
@@ -35,4 +36,5 @@ ENDPOINTS: Sequence[Endpoint] = (
     *invoice_lines.ENDPOINTS,
     *jobs.ENDPOINTS,
     *api_keys.ENDPOINTS,
+    *audit.ENDPOINTS,
 )

@@ -12,7 +12,11 @@ from abaxus_core.kernel.sql import queries
 _sql = queries("audit")
 _append = _sql.exec("append")
 _append_many = _sql.exec("append_many")
+_page = _sql.many("page")
 _page_of_object = _sql.many("page_of_object")
+_page_of_action = _sql.many("page_of_action")
+_page_of_actor = _sql.many("page_of_actor")
+_page_of_type = _sql.many("page_of_type")
 
 _data = msgspec.json.Decoder(dict[str, Any])
 
@@ -72,12 +76,39 @@ async def append_many(
     )
 
 
-async def page_of_object(
-    conn: Connection, object_type: str, object_id: str, *, before_no: int, rows_max: int
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries; None: any. An `object_id` comes with its `object_type`."""
+
+    object_type: str | None = None
+    object_id: str | None = None
+    action: str | None = None
+    actor: str | None = None
+
+
+async def page(
+    conn: Connection, wanted: Filter, *, before_no: int, rows_max: int
 ) -> list[Recorded]:
-    """Return what happened to an object, newest first, below `before_no`."""
-    rows = await _page_of_object(conn, object_type, object_id, before_no, rows_max)
+    """Return what happened, newest first, below `before_no`."""
+    rows = await _rows(conn, wanted, before_no, rows_max)
     return [Recorded(no=row["audit_no"], entry=_entry(row)) for row in rows]
+
+
+async def _rows(
+    conn: Connection, wanted: Filter, before_no: int, rows_max: int
+) -> Sequence[Record]:
+    """By the index of the narrowest that is asked."""
+    of_type, action, actor = wanted.object_type, wanted.action, wanted.actor
+    if wanted.object_id is not None:
+        return await _page_of_object(
+            conn, of_type, wanted.object_id, action, actor, before_no, rows_max
+        )
+    if action is not None:
+        return await _page_of_action(conn, action, of_type, actor, before_no, rows_max)
+    if actor is not None:
+        return await _page_of_actor(conn, actor, of_type, before_no, rows_max)
+    if of_type is not None:
+        return await _page_of_type(conn, of_type, before_no, rows_max)
+    return await _page(conn, before_no, rows_max)
 
 
 def _entry(row: Record) -> Entry:

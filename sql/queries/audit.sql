@@ -14,11 +14,49 @@ FROM unnest($1::text[], $6::text[], $7::jsonb[]) WITH ORDINALITY AS acted (
 )
 ORDER BY position;
 
--- name: page_of_object :many
--- params: $1 object_type text, $2 object_id text, $3 before_no int8, $4 row_limit int8
--- why: what happened to one object, newest first, by audit_log_of_object
+-- name: page :many
+-- params: $1 before_no int8, $2 row_limit int8
+-- why: newest first, by the primary key
 SELECT audit_no, audit_id, at, actor, action, object_type, object_id, data
 FROM audit_log
-WHERE object_type = $1 AND object_id = $2 AND audit_no < $3
+WHERE audit_no < $1
+ORDER BY audit_no DESC
+LIMIT $2;
+
+-- name: page_of_object :many
+-- params: $1 object_type text, $2 object_id text, $3 action text, $4 actor text, $5 before_no int8, $6 row_limit int8
+-- why: what happened to one object, by audit_log_of_object; what else is asked sifts its entries, which are few
+SELECT audit_no, audit_id, at, actor, action, object_type, object_id, data
+FROM audit_log
+WHERE object_type = $1 AND object_id = $2
+    AND action = coalesce($3, action) AND actor = coalesce($4, actor) AND audit_no < $5
+ORDER BY audit_no DESC
+LIMIT $6;
+
+-- name: page_of_action :many
+-- params: $1 action text, $2 object_type text, $3 actor text, $4 before_no int8, $5 row_limit int8
+-- why: by audit_log_of_action; what else is asked sifts its entries, as far as the page reaches
+SELECT audit_no, audit_id, at, actor, action, object_type, object_id, data
+FROM audit_log
+WHERE action = $1
+    AND object_type = coalesce($2, object_type) AND actor = coalesce($3, actor) AND audit_no < $4
+ORDER BY audit_no DESC
+LIMIT $5;
+
+-- name: page_of_actor :many
+-- params: $1 actor text, $2 object_type text, $3 before_no int8, $4 row_limit int8
+-- why: by audit_log_of_actor; the type sifts its entries, as far as the page reaches
+SELECT audit_no, audit_id, at, actor, action, object_type, object_id, data
+FROM audit_log
+WHERE actor = $1 AND object_type = coalesce($2, object_type) AND audit_no < $3
 ORDER BY audit_no DESC
 LIMIT $4;
+
+-- name: page_of_type :many
+-- params: $1 object_type text, $2 before_no int8, $3 row_limit int8
+-- why: by audit_log_of_type
+SELECT audit_no, audit_id, at, actor, action, object_type, object_id, data
+FROM audit_log
+WHERE object_type = $1 AND audit_no < $2
+ORDER BY audit_no DESC
+LIMIT $3;

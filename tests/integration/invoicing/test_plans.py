@@ -26,7 +26,11 @@ ASKED: dict[str, tuple[object, ...]] = {
     "invoices.page_of_customer": ("c7", ["issued"], LAST, 10),
     "bulk_runs.done_among": ("job_1", [7]),
     "bulk_runs.failures": (["job_1"], 100),
-    "audit.page_of_object": ("invoice", "inv_1", LAST, 10),
+    "audit.page": (LAST, 10),
+    "audit.page_of_object": ("invoice", "inv_1", None, None, LAST, 10),
+    "audit.page_of_action": ("bulk_run.started", None, None, LAST, 10),
+    "audit.page_of_actor": ("key_1", None, LAST, 10),
+    "audit.page_of_type": ("bulk_run", LAST, 10),
 }
 HISTORY = (
     "invoices",
