@@ -35,7 +35,7 @@ run: env ## Bill the built-in demo on an embedded PostgreSQL and keep serving (P
 	@exec $(BIN)/abaxus dev --demo
 
 test: env ## Run the whole suite on an embedded PostgreSQL
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
 
 lint: env ## Format, lint, import contracts and types
 	$(BIN)/ruff format --check .
