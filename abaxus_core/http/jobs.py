@@ -12,6 +12,7 @@ from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories.bulk_runs import BulkRunStatus
 from abaxus_core.services import bulk_runs
 from abaxus_core.services.bulk_runs import Report
+from abaxus_core.services.work import Work
 
 _NEWEST = "job_zzzzzzzzzzzzzzzzzzzzzzzzzzz"
 
@@ -72,6 +73,13 @@ async def get(call: Call[None, None]) -> Answer:
     return await call.read(step)
 
 
+async def cancel(call: Call[None, None]) -> Answer:
+    async def step(work: Work) -> Job:
+        return job(await bulk_runs.cancel(work, call.path["id"]))
+
+    return await call.write(200, step)
+
+
 def job(report: Report) -> Job:
     """A bulk run as it is answered."""
     run = report.run
@@ -116,6 +124,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answers={200: Job},
         errors=("JOB_NOT_FOUND",),
         summary="Read a job: its progress and its result so far",
+        tag="Jobs",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/jobs/{id}/cancel",
+        handler=cancel,
+        scope="write",
+        answers={200: Job},
+        errors=("JOB_NOT_FOUND", "INVALID_STATE"),
+        summary="End a job that is queued or running; what it issued stands",
         tag="Jobs",
     ),
 )

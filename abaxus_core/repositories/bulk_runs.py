@@ -25,6 +25,7 @@ _settle_customers = _sql.exec("settle_customers")
 _count_settled = _sql.exec("count_settled")
 _finish = _sql.exec("finish")
 _fail = _sql.exec("fail")
+_cancel = _sql.exec("cancel")
 _abandoned = _sql.many("abandoned")
 
 BulkRunStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
@@ -132,15 +133,20 @@ async def settle_customers(conn: Connection, run_id: str, settled: Sequence[Sett
 
 
 async def count_settled(conn: Connection, run_id: str, settled: Sequence[Settled]) -> None:
-    """Add to the run's progress. Locks the run's row, which all of its chunks share."""
+    """Add to the run's progress. Locks the run's row, which all of its chunks share.
+
+    Raises AnotherCameFirst where the run has ended meanwhile.
+    """
     outcomes = [one.outcome for one in settled]
-    await _count_settled(
+    counted = await _count_settled(
         conn,
         run_id,
         outcomes.count("created"),
         outcomes.count("skipped"),
         outcomes.count("failed"),
     )
+    if counted == 0:
+        raise AnotherCameFirst("the run has ended meanwhile")
 
 
 async def finish(conn: Connection, run_id: str, at: datetime) -> bool:
@@ -151,6 +157,11 @@ async def finish(conn: Connection, run_id: str, at: datetime) -> bool:
 async def fail(conn: Connection, run_id: str, *, error: str, at: datetime) -> bool:
     """Return whether this call is the one that ends the run in failure."""
     return await _fail(conn, run_id, error, at) > 0
+
+
+async def cancel(conn: Connection, run_id: str, at: datetime) -> bool:
+    """Return whether this call is the one that cancels the run."""
+    return await _cancel(conn, run_id, at) > 0
 
 
 async def abandoned(conn: Connection, *, rows_max: int) -> list[str]:

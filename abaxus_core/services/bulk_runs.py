@@ -3,7 +3,8 @@
 Planning hands out customers in steps, each with its chunks in one transaction. A chunk settles its
 customers in the transaction that issues their invoices, so whatever is cut off, repeated or run
 twice goes on with those who are not settled. A chunk that fails is taken apart, customer by
-customer, and one who fails is recorded and stops nobody else.
+customer, and one who fails is recorded and stops nobody else. Every chunk changes the run's row
+before it commits, and only while the run is running, so that none commits after the run has ended.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import structlog
 
 from abaxus_core.domain.periods import resolve_cutoff
 from abaxus_core.domain.statements import is_behind, moves_money
-from abaxus_core.errors import AbaxusError, NotFound
+from abaxus_core.errors import AbaxusError, IllegalTransition, NotFound
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.notifications import CONNECTION_FAULTS
 from abaxus_core.kernel.queue import enqueue, enqueue_many
@@ -154,6 +155,19 @@ async def _enqueue_chunks(conn: Connection, run_id: str, customer_nos: Sequence[
     await enqueue_many(conn, BULK_CHUNK, chunks, unique_keys=keys)
 
 
+async def cancel(work: Work, run_id: str) -> Report:
+    """End a run that is queued or running; what it issued stands, what is under way is undone.
+
+    Raises JOB_NOT_FOUND, and INVALID_STATE when it has ended.
+    """
+    cancelled = await repository.cancel(work.conn, run_id, work.now)
+    report = await get(work.conn, run_id)
+    if not cancelled:
+        raise IllegalTransition(f"a job that is {report.run.status} cannot be cancelled")
+    await _record(work, run_id, "bulk_run.cancelled", {})
+    return report
+
+
 async def fail(context: Context, run_id: str, error: str) -> None:
     """End a run that cannot go on."""
     run = await _run(context, run_id)
@@ -228,7 +242,7 @@ def _failure(run: BulkRun, customer_no: int, error: Exception) -> Settled:
 
 async def _record_failure(context: Context, run: BulkRun, failure: Settled) -> None:
     async def step(work: Work) -> None:
-        if not await repository.done_among(work.conn, run.id, [failure.customer_no]):
+        if await _unsettled(work.conn, run.id, [failure.customer_no]):
             await _record_settled(work, run.id, [failure])
 
     await invoicing.repeated(lambda: perform(context, run.actor, step))
@@ -253,6 +267,7 @@ async def _settle_all(
 
 
 async def _unsettled(conn: Connection, run_id: str, customer_nos: Sequence[int]) -> list[int]:
+    """Those of the customers who are still to be settled; nobody of a run that has ended."""
     run = await repository.get(conn, run_id)
     if run is None or run.status != "running":
         return []

@@ -74,10 +74,10 @@ ORDER BY customer_no;
 
 -- name: count_settled :exec
 -- params: $1 bulk_run_id text, $2 created int4, $3 skipped int4, $4 failed int4
--- why: progress, exact because it commits with what it counts; near the end of the transaction, for the row is shared by all chunks
+-- why: progress, exact because it commits with what it counts; near the end of the transaction, for the row is shared by all chunks; 0 rows where the run has ended, so that nothing commits after its end
 UPDATE bulk_runs
 SET created = created + $2, skipped = skipped + $3, failed = failed + $4
-WHERE bulk_run_id = $1;
+WHERE bulk_run_id = $1 AND status = 'running';
 
 -- name: finish :exec
 -- params: $1 bulk_run_id text, $2 finished_at timestamptz
@@ -94,6 +94,13 @@ WHERE bulk_run_id = $1
 -- why: a run that cannot go on; 0 rows where it is finished already
 UPDATE bulk_runs
 SET status = 'failed', error = $2, finished_at = $3
+WHERE bulk_run_id = $1 AND status IN ('queued', 'running');
+
+-- name: cancel :exec
+-- params: $1 bulk_run_id text, $2 finished_at timestamptz
+-- why: waits for chunks that have counted and not committed yet; 0 rows where the run has ended already
+UPDATE bulk_runs
+SET status = 'cancelled', finished_at = $2
 WHERE bulk_run_id = $1 AND status IN ('queued', 'running');
 
 -- name: abandoned :many

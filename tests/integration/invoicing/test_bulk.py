@@ -158,19 +158,6 @@ async def _everything(books: Books) -> list[list[tuple[object, ...]]]:
     ]
 
 
-async def test_a_cancelled_run_issues_nothing_more(books: Books) -> None:
-    await make_crowd(books, 3)
-    job_id = await books.bulk()
-    await fetch(
-        books.context.database,
-        "UPDATE bulk_runs SET status = 'cancelled', finished_at = now() RETURNING 1",
-    )
-    await run_jobs(books.context)
-    job = await books.get(f"/v1/jobs/{job_id}")
-    assert (job["status"], job["progress"]["done"]) == ("cancelled", 0)
-    assert (await books.get("/v1/invoices"))["data"] == []
-
-
 async def test_runs_and_jobs_that_are_refused(books: Books) -> None:
     assert await books.refused("/v1/invoices/bulk", cutoff_date="2026-06-01") == (
         422,
