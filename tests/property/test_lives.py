@@ -234,6 +234,8 @@ class History:
             self._keep_amendments(others)
             return
         self._keep_amendments([*others, msgspec.structs.replace(amendment, status="applied")])
+        # Billed after a bulk run that found nothing, it would stay billed: left out as yet.
+        self._kept = None
         through, at = self.subscription.billed_through, amendment.effective_at
         if through is not None and through > at:
             start_at = self.plan.start_at
