@@ -349,7 +349,8 @@ CREATE TABLE abaxus_live.calculations (
     total_minor numeric NOT NULL,
     line_items jsonb NOT NULL,
     created_at timestamp with time zone NOT NULL,
-    expires_at timestamp with time zone NOT NULL
+    expires_at timestamp with time zone NOT NULL,
+    amendments_applied bigint DEFAULT 0 NOT NULL
 );
 
 CREATE TABLE abaxus_live.counters (

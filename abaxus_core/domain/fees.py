@@ -7,10 +7,11 @@ next period.
 Product contract, section 6; docs/amendments.md has the cases that it does not name.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -20,6 +21,9 @@ from abaxus_core.domain.periods import Period
 from abaxus_core.domain.pricing import Charge, FlatFee, describe
 from abaxus_core.domain.proration import days_in, prorated, remaining_days
 from abaxus_core.domain.subscriptions import Terms
+
+
+_MEETING: Final = ("stop", "change", "go", "end")
 
 
 class Fee(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +49,13 @@ def fees_of(life: Life, period: Period, charges: Mapping[Terms, Sequence[Charge]
         ledger.take(period.start, part=False)
     for turn in _turns(life, period):
         ledger.turn(turn)
-    return ledger.fees
+    return _without_pairs(ledger.fees)
+
+
+def _without_pairs(fees: Sequence[Fee]) -> list[Fee]:
+    """A share of one fee that is given back and taken at one instant goes on, and is neither."""
+    times = Counter((fee.start, fee.charge.id) for fee in fees)
+    return [fee for fee in fees if times[fee.start, fee.charge.id] == 1]
 
 
 class _Ledger:
@@ -55,36 +65,41 @@ class _Ledger:
         self.fees: list[Fee] = []
         self._life = life
         self._charges = charges
-        self._held: list[Fee] = []
+        self._begun = False
+        self._held: list[Fee] | None = None
 
     def turn(self, turn: _Turn) -> None:
         match turn.kind:
-            case "change" if self._held and turn.prorate:
+            case "change" if self._held is not None and turn.prorate:
                 self._give_back(turn.at)
                 self.take(turn.at, part=True)
             case "stop" | "end" if turn.prorate:
                 self._give_back(turn.at)
-            case "go" if not self.fees:
+            case "go" if not self._begun:
                 self.take(turn.at, part=turn.prorate)
-            case "go" if not self._held and turn.prorate:
+            case "go" if self._held is None and turn.prorate:
                 self.take(turn.at, part=True)
 
     def take(self, at: datetime, *, part: bool) -> None:
         terms = terms_at(self._life, at)
-        for charge in self._charges[terms]:
-            if isinstance(charge, FlatFee):
-                self._held.append(Fee(start=at, terms=terms, charge=charge, part=part))
+        self._begun = True
+        self._held = [
+            Fee(start=at, terms=terms, charge=charge, part=part)
+            for charge in self._charges[terms]
+            if isinstance(charge, FlatFee)
+        ]
         self.fees += self._held
 
     def _give_back(self, at: datetime) -> None:
         self.fees += [
-            msgspec.structs.replace(fee, start=at, part=True, credit=True) for fee in self._held
+            msgspec.structs.replace(fee, start=at, part=True, credit=True)
+            for fee in self._held or ()
         ]
-        self._held = []
+        self._held = None
 
 
 def _turns(life: Life, period: Period) -> list[_Turn]:
-    """The turns within the period, in order; where some meet, terms change before all else."""
+    """The turns within the period, in order; where some meet, as _MEETING has them."""
     turns = [_Turn(at=one.start, kind="change", prorate=one.prorate) for one in life.stretches]
     for pause in life.pauses:
         turns.append(_Turn(at=pause.start, kind="stop", prorate=pause.prorate))
@@ -94,7 +109,7 @@ def _turns(life: Life, period: Period) -> list[_Turn]:
     within = [turn for turn in turns if lasting.start < turn.at < lasting.end]
     if lasting != period:
         within.append(_Turn(at=lasting.end, kind="end", prorate=life.prorate_end))
-    return sorted(within, key=lambda turn: turn.at)
+    return sorted(within, key=lambda turn: (turn.at, _MEETING.index(turn.kind)))
 
 
 def is_due(fee: Fee, lasting: Period, reached: datetime) -> bool:
@@ -102,9 +117,9 @@ def is_due(fee: Fee, lasting: Period, reached: datetime) -> bool:
 
     One in arrears at the end of the period as far as the life lasts, one in advance at its start.
     """
-    if fee.charge.billing == "in_advance":
-        return reached > fee.start
-    return reached >= lasting.end
+    if reached >= lasting.end:
+        return True
+    return fee.charge.billing == "in_advance" and reached > fee.start
 
 
 def exact_amount(fee: Fee, period: Period) -> Decimal:

@@ -123,6 +123,8 @@ def _with_terms(life: Life, amendment: Amendment) -> Life:
         start=max(amendment.effective_at, life.start_at), terms=terms, prorate=amendment.prorate
     )
     before = tuple(one for one in life.stretches if one.start < stretch.start)
+    if before and before[-1].terms == terms:
+        return msgspec.structs.replace(life, stretches=before)
     return msgspec.structs.replace(life, stretches=(*before, stretch))
 
 
@@ -135,13 +137,19 @@ def _paused(life: Life, amendment: Amendment, state: SubscriptionStatus) -> Life
         prorate=amendment.prorate,
         prorate_resumption=amendment.prorate,
     )
-    return msgspec.structs.replace(life, pauses=(*life.pauses, pause))
+    before = life.pauses
+    if before and before[-1].end == pause.start:
+        pause = msgspec.structs.replace(pause, start=before[-1].start, prorate=before[-1].prorate)
+        before = before[:-1]
+    return msgspec.structs.replace(life, pauses=(*before, pause))
 
 
 def _resumed(life: Life, amendment: Amendment, state: SubscriptionStatus) -> Life:
     if state != "paused":
         raise CannotApply(f"only what is paused can be resumed, and it is {state} by then")
     *before, pause = life.pauses
+    if pause.start == amendment.effective_at:
+        return msgspec.structs.replace(life, pauses=tuple(before))
     pause = msgspec.structs.replace(
         pause, end=amendment.effective_at, prorate_resumption=amendment.prorate
     )

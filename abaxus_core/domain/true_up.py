@@ -77,7 +77,7 @@ NEVER_BILLED = Billed()
 def dues_of(
     subscription_id: str, life: Life, window: Window, charges: Mapping[Terms, Sequence[Charge]]
 ) -> list[Due]:
-    """Return a window's segments, each with the usage charges of its terms."""
+    """Return a window's segments that have begun, each with the usage charges of its terms."""
     return [
         Due(
             subscription_id=subscription_id,
@@ -86,6 +86,7 @@ def dues_of(
             charges=tuple(one for one in charges[segment.terms] if not isinstance(one, FlatFee)),
         )
         for segment in segments(life, window.period)
+        if segment.start < window.end
     ]
 
 

@@ -16,6 +16,7 @@ _page = _sql.many("page")
 _in_force = _sql.many("in_force")
 _next_due = _sql.maybe("next_due")
 _due_of_customers = _sql.many("due_of_customers")
+_count_applied = _sql.one("count_applied")
 _mark_applied = _sql.exec("mark_applied")
 _mark_failed = _sql.exec("mark_failed")
 _cancel = _sql.exec("cancel")
@@ -73,6 +74,12 @@ async def due_of_customers(
     """Those subscriptions of some customers that have an amendment due."""
     rows = await _due_of_customers(conn, customer_nos, now)
     return [row["subscription_id"] for row in rows]
+
+
+async def count_applied(conn: Connection, customer_no: int) -> int:
+    """How many were applied to a customer's subscriptions, held against more of them."""
+    applied: int = (await _count_applied(conn, customer_no))["amendments_applied"]
+    return applied
 
 
 async def mark_applied(conn: Connection, amendment_id: str, *, number: int, at: datetime) -> None:

@@ -25,7 +25,8 @@ _lines = msgspec.json.Decoder(tuple[_Kept, ...])
 
 
 class Calculation(msgspec.Struct, frozen=True, kw_only=True):
-    """Lines for [period_start, period_end) as of the customer's invoice `customer_sequence`.
+    """Lines for [period_start, period_end) as of the customer's invoice `customer_sequence`, after
+    `amendments_applied` to its subscriptions.
 
     `currency` is None for a customer who never subscribed; then there are no lines.
     """
@@ -33,6 +34,7 @@ class Calculation(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     customer_no: int
     customer_sequence: int
+    amendments_applied: int
     period_start: datetime
     period_end: datetime
     currency: str | None
@@ -55,6 +57,7 @@ async def insert(conn: Connection, calculation: Calculation) -> None:
         msgspec.json.encode([_kept(line) for line in calculation.lines]).decode(),
         calculation.created_at,
         calculation.expires_at,
+        calculation.amendments_applied,
     )
 
 
@@ -66,6 +69,7 @@ async def get(conn: Connection, calculation_id: str) -> Calculation | None:
         id=row["calculation_id"],
         customer_no=row["customer_no"],
         customer_sequence=row["customer_sequence"],
+        amendments_applied=row["amendments_applied"],
         period_start=row["period_start"],
         period_end=row["period_end"],
         currency=row["currency"],

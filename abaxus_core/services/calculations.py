@@ -15,6 +15,7 @@ from abaxus_core.domain.periods import Period
 from abaxus_core.domain.statements import check_amounts, preview_lines
 from abaxus_core.errors import InvalidInput
 from abaxus_core.kernel.database import Connection
+from abaxus_core.repositories import amendments as amendment_rows
 from abaxus_core.repositories import calculations as repository
 from abaxus_core.repositories.calculations import Calculation
 from abaxus_core.services import amendments, customers, price_plans
@@ -55,9 +56,10 @@ async def calculate(work: Work, new: NewCalculation, watermark: int) -> Calculat
     customer = await customers.get(work.conn, new.customer_id)
     within = _within(new, work.now)
     await amendments.apply_due_of_customers(work, [customer.customer_no])
+    amendments_applied = await amendment_rows.count_applied(work.conn, customer.customer_no)
     ask = Ask(cutoff=within.end, watermark=watermark, within=within)
     (statement,) = await statements(work.conn, [customer.customer_no], ask)
-    calculation = _calculation(work, within.start, statement)
+    calculation = _calculation(work, within.start, statement, amendments_applied)
     await repository.insert(work.conn, calculation)
     return calculation
 
@@ -71,12 +73,15 @@ def _within(new: NewCalculation, now: datetime) -> Period:
     return within
 
 
-def _calculation(work: Work, start: datetime, statement: Statement) -> Calculation:
+def _calculation(
+    work: Work, start: datetime, statement: Statement, amendments_applied: int
+) -> Calculation:
     lines, total_minor = _lines_and_total(statement)
     return Calculation(
         id=work.ids.new("calc"),
         customer_no=statement.account.customer_no,
         customer_sequence=statement.account.last_sequence,
+        amendments_applied=amendments_applied,
         period_start=start,
         period_end=statement.cutoff,
         currency=statement.account.currency,

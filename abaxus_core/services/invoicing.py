@@ -17,6 +17,7 @@ from abaxus_core.domain.periods import resolve_cutoff, snap
 from abaxus_core.domain.statements import check_cutoff
 from abaxus_core.errors import Conflict, InvalidInput, InvariantBroken, NotFound
 from abaxus_core.kernel.database import Connection
+from abaxus_core.repositories import amendments as amendment_rows
 from abaxus_core.repositories import billing, calculations, invoices, payments, watermarks
 from abaxus_core.repositories.calculations import Calculation
 from abaxus_core.repositories.invoices import AnotherCameFirst, NewInvoice
@@ -137,6 +138,13 @@ async def _statement_of(conn: Connection, calculation: Calculation) -> Statement
     if account.last_sequence != calculation.customer_sequence:
         raise Conflict(
             "the customer was invoiced since this was calculated; calculate again",
+            code="CALCULATION_OUTDATED",
+            field="calculation_id",
+        )
+    applied = await amendment_rows.count_applied(conn, calculation.customer_no)
+    if applied != calculation.amendments_applied:
+        raise Conflict(
+            "a subscription was amended since this was calculated; calculate again",
             code="CALCULATION_OUTDATED",
             field="calculation_id",
         )

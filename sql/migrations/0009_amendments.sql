@@ -53,3 +53,6 @@ UPDATE subscriptions SET lasts_until = end_at WHERE end_at IS NOT NULL;
 
 -- Stretches of the window whose events do not count, as [{"start", "end"}].
 ALTER TABLE invoice_lines ADD COLUMN pauses jsonb NOT NULL DEFAULT '[]';
+
+-- How many amendments of the customer's subscriptions it knew: one more outdates it.
+ALTER TABLE calculations ADD COLUMN amendments_applied bigint NOT NULL DEFAULT 0;

@@ -54,6 +54,18 @@ JOIN amendments AS a ON a.subscription_id = s.subscription_id
 WHERE s.customer_no = ANY ($1) AND a.status = 'pending' AND a.effective_at <= $2
 ORDER BY s.subscription_id;
 
+-- name: count_applied :one
+-- params: $1 customer_no int4
+-- why: what a calculation rests on; held, so that none is applied before the transaction ends
+SELECT coalesce(sum(held.amendments_applied), 0)::bigint AS amendments_applied
+FROM (
+    SELECT amendments_applied
+    FROM subscriptions
+    WHERE customer_no = $1
+    ORDER BY subscription_id
+    FOR SHARE
+) AS held;
+
 -- name: mark_applied :exec
 -- params: $1 amendment_id text, $2 applied_no int4, $3 applied_at timestamptz
 -- why: amendments_applied_once lets one be the next

@@ -238,6 +238,21 @@ async def test_a_period_that_was_billed_ahead_and_never_came_is_given_back(
     assert (await books.invoice_refused(ahead))[1] == "NOTHING_TO_INVOICE"
 
 
+async def test_an_amendment_outdates_a_calculation(books: Books, subscription: str) -> None:
+    calculation = await books.post(
+        "/v1/pricing/calculate",
+        200,
+        customer_id="acme",
+        period_start="2026-04-01",
+        period_end="2026-04-10",
+    )
+    await amend(books, subscription, type="pause", effective="immediate")
+    refused = await books.invoice_refused(
+        "2026-04-10", calculation_id=calculation["calculation_id"]
+    )
+    assert refused == (409, "CALCULATION_OUTDATED", "calculation_id")
+
+
 async def test_a_closed_period_that_an_amendment_cuts_short_is_billed_anew(
     books: Books, clock: FakeClock, subscription: str
 ) -> None:

@@ -13,7 +13,7 @@ from abaxus_core.domain.subscriptions import Terms
 from tests.unit.domain.samples import APRIL, MAY, at, per_unit, subscription
 from tests.unit.domain.test_lives import after, amendment
 
-V1, V2, V3 = (Terms(plan_id="growth", plan_version=version) for version in (1, 2, 3))
+V1, V2, V3, V4 = (Terms(plan_id="growth", plan_version=version) for version in (1, 2, 3, 4))
 OLD = FlatFee(id="chg_old", description="Base fee", amount=Decimal("49.00"))
 NEW = FlatFee(id="chg_new", amount=Decimal("90.00"))
 DEAR = FlatFee(id="chg_dear", amount=Decimal("300.00"))
@@ -21,6 +21,7 @@ CHARGES: dict[Terms, tuple[Charge, ...]] = {
     V1: (OLD, per_unit()),
     V2: (NEW, per_unit()),
     V3: (DEAR,),
+    V4: (per_unit(),),
 }
 ENDLESS = life_of(subscription())
 
@@ -118,6 +119,24 @@ FULL = ("chg_old", 4900)
             [("chg_old", 1633)],
             id="active at the end of it only, for a share",
         ),
+        pytest.param(
+            [change("11", 2), change("21", 1, prorate=True)],
+            [FULL],
+            id="there and back: the share given back is the share taken",
+        ),
+        pytest.param(
+            [change("11", 4, prorate=True), change("21", 2, prorate=True)],
+            [FULL, ("chg_old", -3267), ("chg_new", 3000)],
+            id="by way of a version without a fee",
+        ),
+        pytest.param(
+            [
+                change("21", 2, prorate=True),
+                amendment("pause", "2026-04-21", prorate=True),
+            ],
+            [FULL, ("chg_old", -1633)],
+            id="changed and paused at one instant",
+        ),
         pytest.param([change("01", 2, prorate=True)], [("chg_new", 9000)], id="at the start"),
     ],
 )
@@ -139,6 +158,16 @@ def test_when_a_share_is_due() -> None:
     fees = fees_of(life, APRIL, CHARGES)
     assert not any(is_due(fee, clip(APRIL, life), at("2026-04-30")) for fee in fees)
     assert all(is_due(fee, clip(APRIL, life), APRIL.end) for fee in fees)
+
+
+def test_the_share_of_a_fee_in_advance_is_due_at_the_end_that_gives_it_back() -> None:
+    ahead = FlatFee(id="chg_ahead", amount=Decimal("49.00"), billing="in_advance")
+    life = after(ENDLESS, amendment("cancel", "2026-04-21", prorate=True))
+    taken, back = fees_of(life, APRIL, {V1: (ahead,)})
+    lasting = clip(APRIL, life)
+    assert is_due(taken, lasting, at("2026-04-02"))
+    assert not is_due(back, lasting, at("2026-04-20"))
+    assert is_due(back, lasting, lasting.end)
 
 
 def test_what_lines_of_shares_say() -> None:

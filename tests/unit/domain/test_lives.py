@@ -148,6 +148,29 @@ def test_a_pause_may_end_by_itself_or_sooner() -> None:
     assert status_at(sooner, at("2026-04-12")) == "active"
 
 
+def test_pauses_that_meet_are_one_and_one_of_no_length_is_none() -> None:
+    longer = after(
+        ENDLESS,
+        amendment("pause", "2026-04-10", resume="2026-04-20"),
+        amendment("pause", "2026-04-20", resume="2026-04-25"),
+    )
+    assert (
+        longer.pauses
+        == after(ENDLESS, amendment("pause", "2026-04-10", resume="2026-04-25")).pauses
+    )
+    none = after(ENDLESS, amendment("pause", "2026-04-10"), amendment("resume", "2026-04-10"))
+    assert none == ENDLESS
+
+
+def test_a_change_there_and_back_at_one_instant_is_none() -> None:
+    changed = after(
+        ENDLESS,
+        amendment("plan_change", "2026-04-10", version=2),
+        amendment("plan_change", "2026-04-10", version=1),
+    )
+    assert changed == ENDLESS
+
+
 def test_a_period_that_is_paused_from_end_to_end_has_no_segment() -> None:
     paused = after(ENDLESS, amendment("pause", "2026-04-10"))
     assert segments(paused, MAY) == []
