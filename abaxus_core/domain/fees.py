@@ -22,7 +22,6 @@ from abaxus_core.domain.pricing import Charge, FlatFee, describe
 from abaxus_core.domain.proration import days_in, prorated, remaining_days
 from abaxus_core.domain.subscriptions import Terms
 
-
 _MEETING: Final = ("stop", "change", "go", "end")
 
 
