@@ -7,6 +7,7 @@ BENCH_STAMP := $(VENV)/.bench-installed
 OUT ?= invoices.json
 PORT ?= 8080
 TESTS ?=
+HISTORIES ?= 100000
 export PORT
 
 .DEFAULT_GOAL := help
@@ -36,6 +37,9 @@ run: env ## Bill the built-in demo on an embedded PostgreSQL and keep serving (P
 
 test: env ## Run the whole suite on an embedded PostgreSQL
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
+
+soak: env ## Bill a hundred thousand random lives and rate them by brute force (HISTORIES=100000)
+	ABAXUS_TEST_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest tests/property/test_lives.py
 
 lint: env ## Format, lint, import contracts and types
 	$(BIN)/ruff format --check .
@@ -70,4 +74,4 @@ lock: ## Lock the dependencies again (needs uv)
 	echo hatchling | uv pip compile --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --quiet - -c requirements/dev.txt -o requirements/build.txt
 
-.PHONY: help env run test lint check bench bench-large demo-airport schema lock
+.PHONY: help env run test soak lint check bench bench-large demo-airport schema lock

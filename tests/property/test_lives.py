@@ -3,6 +3,7 @@
 What that comes to is life_oracle.py's, which knows nothing of how the product does it.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -48,6 +49,8 @@ from abaxus_core.domain.true_up import (
 )
 from abaxus_core.domain.windows import Window, billed_through_after, windows_due
 from tests.property.life_oracle import Event, Key, Owed, Story, boundary, owed, taking_effect
+
+HISTORIES = int(os.environ.get("ABAXUS_TEST_HISTORIES", "2000"))
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -523,7 +526,7 @@ plans = st.builds(
 )
 
 
-@settings(max_examples=1_000)
+@settings(max_examples=HISTORIES)
 @given(plans)
 def test_all_lines_are_one_rating_of_the_whole_life(plan: Plan) -> None:
     note(f"{plan.start_at} lasts {plan.lasts} {plan.cadence} {plan.charges}")
