@@ -114,7 +114,7 @@ def _turns(life: Life, period: Period) -> list[_Turn]:
 def is_due(fee: Fee, lasting: Period, reached: datetime) -> bool:
     """Return whether a fee of a period is owed once usage is billed up to `reached`.
 
-    One in arrears at the end of the period as far as the life lasts, one in advance at its start.
+    All are at the end of the period as far as the life lasts, one in advance from its own start.
     """
     if reached >= lasting.end:
         return True

@@ -19,8 +19,6 @@ from abaxus_core.services import amendments as service
 from abaxus_core.services import subscriptions
 from abaxus_core.services.work import Work
 
-DayOrInstant: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
-"""A day such as 2026-04-30, which starts at midnight UTC, or an RFC 3339 timestamp."""
 Version: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=PATH_NUMBER_MAX)]
 Reason: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=domain.REASON_LENGTH_MAX)]
 
@@ -41,22 +39,18 @@ class NewAmendment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     type: AmendmentType
-    effective: DayOrInstant
+    effective: codec.DayOrInstant
     plan_id: codec.CallerId | None = None
     plan_version: Version | None = None
     prorate: bool = False
-    resume_date: DayOrInstant | None = None
-    end_date: DayOrInstant | msgspec.UnsetType | None = msgspec.UNSET
+    resume_date: codec.DayOrInstant | None = None
+    end_date: codec.DayOrInstant | msgspec.UnsetType | None = msgspec.UNSET
     reason: Reason | None = None
     idempotency_key: codec.IdempotencyKey | None = None
 
 
 class Cancellation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idempotency_key: codec.IdempotencyKey | None = None
-
-
-class Listed(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
 
 
 class Amendment(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +82,7 @@ async def create(call: Call[NewAmendment, None]) -> Answer:
     return await call.write(201, step)
 
 
-async def newest(call: Call[None, Listed]) -> Answer:
+async def newest(call: Call[None, Paged]) -> Answer:
     query, subscription_id = call.query, call.path["id"]
     before = read_cursor(query.cursor, tuple[str])[0] if query.cursor else _NEWEST
 
@@ -198,7 +192,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/v1/subscriptions/{id}/amendments",
         handler=newest,
         scope="read",
-        query=Listed,
+        query=Paged,
         answers={200: Page[Amendment]},
         errors=("SUBSCRIPTION_NOT_FOUND",),
         summary="List a subscription's amendments, newest first",

@@ -34,6 +34,8 @@ INTEGER_DIGITS_MAX = 40
 CALLER_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}\Z"
 CallerId = Annotated[str, msgspec.Meta(pattern=CALLER_ID_PATTERN)]
 """The id of a customer or a plan, chosen by the caller."""
+DayOrInstant = Annotated[str, msgspec.Meta(max_length=64)]
+"""A day such as 2026-04-30, or an RFC 3339 timestamp."""
 IdempotencyKey = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Item = Annotated[Any, msgspec.Meta(extra=ONE_BY_ONE)]
 """A member of a batch, read one by one with `typed`, so that one bad member fails alone."""

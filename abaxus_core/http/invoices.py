@@ -25,7 +25,6 @@ from abaxus_core.repositories import invoices as repository
 from abaxus_core.services import bulk_runs, charging, invoicing, mailing
 from abaxus_core.services.work import Work
 
-DayOrInstant: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
 Reason: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 
 _NEWEST = 2**63 - 1
@@ -40,7 +39,7 @@ class NewInvoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     customer_id: codec.CallerId
-    cutoff_date: DayOrInstant
+    cutoff_date: codec.DayOrInstant
     calculation_id: str | None = None
     idempotency_key: codec.IdempotencyKey | None = None
 
@@ -48,7 +47,7 @@ class NewInvoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class NewBulkRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`charge`, `send`: also collect, also mail each invoice that the run issues."""
 
-    cutoff_date: DayOrInstant
+    cutoff_date: codec.DayOrInstant
     charge: bool = False
     send: bool = False
     idempotency_key: codec.IdempotencyKey | None = None

@@ -17,7 +17,6 @@ from abaxus_core.services import calculations as service
 from abaxus_core.services import invoicing
 from abaxus_core.services.work import Work
 
-DayOrInstant: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
 Version: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=PATH_NUMBER_MAX)]
 
 
@@ -29,8 +28,8 @@ class NewCalculation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     customer_id: codec.CallerId
-    period_start: DayOrInstant
-    period_end: DayOrInstant
+    period_start: codec.DayOrInstant
+    period_end: codec.DayOrInstant
     idempotency_key: codec.IdempotencyKey | None = None
 
 

@@ -7,7 +7,7 @@ import msgspec
 from abaxus_core.domain import lives
 from abaxus_core.domain.periods import Period
 from abaxus_core.http import codec
-from abaxus_core.http.amendments import Amendment, DayOrInstant, Version, document, instant
+from abaxus_core.http.amendments import Amendment, Version, document, instant
 from abaxus_core.http.answers import Answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.paging import Page, Paged, page, read_cursor
@@ -28,8 +28,8 @@ class NewSubscription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     customer_id: codec.CallerId
     plan_id: codec.CallerId
     plan_version: Version | None = None
-    start_date: DayOrInstant
-    end_date: DayOrInstant | None = None
+    start_date: codec.DayOrInstant
+    end_date: codec.DayOrInstant | None = None
     idempotency_key: codec.IdempotencyKey | None = None
 
 

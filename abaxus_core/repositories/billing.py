@@ -18,6 +18,7 @@ from abaxus_core.domain.true_up import Billed, ChargeKey
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
 from abaxus_core.repositories import rollups
+from abaxus_core.repositories.invoices import charge_key
 from abaxus_core.repositories.subscriptions import with_amendments
 
 _sql = queries("billing")
@@ -141,12 +142,7 @@ async def billed(
     """Return what earlier invoices hold for billing periods, given by subscription and start."""
     rows = await _billed(conn, [one for one, _ in periods], [start for _, start in periods])
     return {
-        ChargeKey(
-            subscription_id=row["subscription_id"],
-            period_start=row["period_start"],
-            segment_start=row["segment_start"],
-            charge_id=row["charge_id"],
-        ): Billed(
+        charge_key(row): Billed(
             amount_minor=int(row["amount_minor"]),
             exact_amount=row["exact_amount"],
             revisions=row["revisions"],

@@ -214,15 +214,17 @@ async def latest_lines(conn: Connection, keys: Sequence[ChargeKey]) -> dict[Char
         [key.segment_start for key in keys],
         [key.charge_id for key in keys],
     )
-    return {
-        ChargeKey(
-            subscription_id=row["subscription_id"],
-            period_start=row["period_start"],
-            segment_start=row["segment_start"],
-            charge_id=row["charge_id"],
-        ): _line(row)
-        for row in rows
-    }
+    return {charge_key(row): _line(row) for row in rows}
+
+
+def charge_key(row: Record) -> ChargeKey:
+    """Return what a row that has the columns of a line's key was billed under."""
+    return ChargeKey(
+        subscription_id=row["subscription_id"],
+        period_start=row["period_start"],
+        segment_start=row["segment_start"],
+        charge_id=row["charge_id"],
+    )
 
 
 def _invoice(row: Record, lines: tuple[Line, ...]) -> Invoice:

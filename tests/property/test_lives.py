@@ -4,7 +4,6 @@ What that comes to is life_oracle.py's, which knows nothing of how the product d
 """
 
 import os
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -48,6 +47,7 @@ from abaxus_core.domain.true_up import (
     usage_lines,
 )
 from abaxus_core.domain.windows import Window, billed_through_after, windows_due
+from tests.property.ledger import billed_by, billed_to, key_of_line
 from tests.property.life_oracle import Event, Key, Owed, Story, boundary, owed, taking_effect
 
 HISTORIES = int(os.environ.get("ABAXUS_TEST_HISTORIES", "2000"))
@@ -322,7 +322,7 @@ class History:
                 lines += usage_lines(
                     due, usage=self._usage(due), billed=billed, currency="usd", watermark=0
                 )
-        latest = {_key(line): line for line in self.lines}
+        latest = {key_of_line(line): line for line in self.lines}
         return lines + reversals(billed, keys, latest, "usd")
 
     def _usage(self, due: Due) -> dict[str, Usage]:
@@ -341,26 +341,10 @@ class History:
         return Usage(quantity=quantity, event_count=len(values))
 
     def billed(self) -> dict[ChargeKey, Billed]:
-        billed: dict[ChargeKey, Billed] = defaultdict(Billed)
-        for line in self.lines:
-            before = billed[_key(line)]
-            with exact():
-                billed[_key(line)] = Billed(
-                    amount_minor=before.amount_minor + line.amount_minor,
-                    exact_amount=before.exact_amount + line.exact_amount,
-                    revisions=before.revisions + 1,
-                )
-        return billed
+        return billed_by(self.lines)
 
     def _billed_to(self) -> dict[datetime, datetime]:
-        reached: dict[datetime, datetime] = {}
-        for line in self.lines:
-            assert line.period_start is not None
-            assert line.window_end is not None
-            latest = reached.get(line.period_start, line.window_end)
-            reached[line.period_start] = max(latest, line.window_end)
-        open_from = self.subscription.billed_through or self.plan.start_at
-        return {start: end for start, end in reached.items() if start >= open_from}
+        return billed_to(self.lines, self.subscription.billed_through or self.plan.start_at)
 
     def _check(self, issued: Sequence[Line], cutoff: datetime, before: datetime | None) -> None:
         rated = self._rated(cutoff)
@@ -394,26 +378,13 @@ def _terms(version: int) -> Terms:
     return Terms(plan_id="plan", plan_version=version)
 
 
-def _key(line: Line) -> ChargeKey:
-    assert line.subscription_id is not None
-    assert line.period_start is not None
-    assert line.segment_start is not None
-    assert line.charge_id is not None
-    return ChargeKey(
-        subscription_id=line.subscription_id,
-        period_start=line.period_start,
-        segment_start=line.segment_start,
-        charge_id=line.charge_id,
-    )
-
-
 def _moved(amounts: Mapping[Key, int]) -> dict[Key, int]:
     return {key: minor for key, minor in amounts.items() if minor != 0}
 
 
 def _kind(line: Line, rated: Mapping[Key, Owed], billed_through: datetime | None) -> LineKind:
     """An adjustment of what was invoiced to its end or is owed no longer, else as it is owed."""
-    key = _key(line)
+    key = key_of_line(line)
     one = rated.get((key.period_start, key.segment_start, key.charge_id))
     assert line.period_end is not None
     closed = billed_through is not None and line.period_end <= billed_through
@@ -537,7 +508,7 @@ def test_all_lines_are_one_rating_of_the_whole_life(plan: Plan) -> None:
     history.now += FAR
     history.bill(history.now)
 
-    revisions = [(_key(line), line.revision) for line in history.lines]
+    revisions = [(key_of_line(line), line.revision) for line in history.lines]
     assert len(set(revisions)) == len(revisions)
     issued = len(history.lines)
     history.bill(history.now)

@@ -1,6 +1,5 @@
 """However often and whenever it is invoiced, a period's lines add up to the rating of its usage."""
 
-from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -9,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaxus_core.domain.aggregation import Aggregation, Measurement, aggregate
-from abaxus_core.domain.decimals import ZERO, exact
+from abaxus_core.domain.decimals import ZERO
 from abaxus_core.domain.fees import fees_of
 from abaxus_core.domain.invoices import Line, draft
 from abaxus_core.domain.lives import billing_periods, life_of
@@ -27,6 +26,7 @@ from abaxus_core.domain.true_up import (
     usage_lines,
 )
 from abaxus_core.domain.windows import Window, billed_through_after, windows_due
+from tests.property.ledger import billed_by, billed_to, key_of_line
 from tests.property.strategies import METRIC, charges
 
 MONTHLY = CADENCES["monthly"]
@@ -130,39 +130,10 @@ class Ledger:
         return aggregate(self.aggregation, self._in(period))
 
     def billed(self) -> dict[ChargeKey, Billed]:
-        billed: dict[ChargeKey, Billed] = defaultdict(Billed)
-        for line in self.lines:
-            key = _key(line)
-            with exact():
-                billed[key] = Billed(
-                    amount_minor=billed[key].amount_minor + line.amount_minor,
-                    exact_amount=billed[key].exact_amount + line.exact_amount,
-                    revisions=billed[key].revisions + 1,
-                )
-        return billed
+        return billed_by(self.lines)
 
     def _billed_to(self) -> dict[datetime, datetime]:
-        reached: dict[datetime, datetime] = {}
-        for line in self.lines:
-            assert line.period_start is not None
-            assert line.window_end is not None
-            latest = reached.get(line.period_start, line.window_end)
-            reached[line.period_start] = max(latest, line.window_end)
-        open_from = self.subscription.billed_through or START
-        return {start: end for start, end in reached.items() if start >= open_from}
-
-
-def _key(line: Line) -> ChargeKey:
-    assert line.subscription_id is not None
-    assert line.period_start is not None
-    assert line.segment_start is not None
-    assert line.charge_id is not None
-    return ChargeKey(
-        subscription_id=line.subscription_id,
-        period_start=line.period_start,
-        segment_start=line.segment_start,
-        charge_id=line.charge_id,
-    )
+        return billed_to(self.lines, self.subscription.billed_through or START)
 
 
 @settings(max_examples=150)
@@ -220,7 +191,7 @@ def test_no_line_is_billed_twice_under_one_revision(
     for cutoff, arrived in plan:
         ledger.land(arrived)
         ledger.invoice(cutoff)
-    revisions = [(_key(line), line.revision) for line in ledger.lines]
+    revisions = [(key_of_line(line), line.revision) for line in ledger.lines]
     assert len(set(revisions)) == len(revisions)
     assert all(line.amount_minor == (line.owed_minor or 0) - (line.previously_billed_minor or 0)
                for line in ledger.lines)  # fmt: skip

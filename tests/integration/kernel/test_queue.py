@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -385,6 +386,22 @@ async def test_job_behind_the_last_claim_is_claimed_at_once_when_there_is_no_oth
     async with live.connection() as conn:
         await enqueue(conn, KIND, Note(-1), due_at=datetime(2020, 1, 1, tzinfo=UTC))
     assert len(await claims.settle_and_claim((), 10)) == 1
+
+
+class CutBetween(Claims):
+    """Its connection is lost before the second look of a claim."""
+
+    async def _settle_and_claim(self, done: Sequence[Claim], claim_max: int) -> list[Claim]:
+        if claim_max == 1:
+            raise ConnectionResetError
+        return await super()._settle_and_claim(done, claim_max)
+
+
+async def test_what_was_leased_runs_though_the_second_look_is_cut_off(live: Database) -> None:
+    await add(live, 19)
+    claims = CutBetween(live, ["note"], lease=timedelta(minutes=5), clock=None)
+    assert len(await claims.settle_and_claim((), 10)) == 10
+    assert len(await claims.settle_and_claim((), 10)) == 9
 
 
 async def test_settling_reads_its_own_jobs_and_not_the_backlog(live: Database) -> None:
