@@ -516,6 +516,7 @@ CREATE TABLE abaxus_live.invoice_lines (
     digest numeric,
     watermark bigint,
     pauses jsonb DEFAULT '[]'::jsonb NOT NULL,
+    step jsonb,
     CONSTRAINT invoice_lines_kind_known CHECK ((kind = ANY (ARRAY['usage'::text, 'flat_fee'::text, 'proration_credit'::text, 'proration_charge'::text, 'adjustment'::text, 'credit_applied'::text]))),
     CONSTRAINT invoice_lines_of_a_charge_whole CHECK ((((kind = 'credit_applied'::text) = (charge_id IS NULL)) AND ((charge_id IS NULL) = (subscription_id IS NULL)) AND ((charge_id IS NULL) = (period_start IS NULL)) AND ((charge_id IS NULL) = (segment_start IS NULL)) AND ((charge_id IS NULL) = (revision IS NULL)) AND ((charge_id IS NULL) = (owed_minor IS NULL)) AND ((charge_id IS NULL) = (previously_billed_minor IS NULL)))),
     CONSTRAINT invoice_lines_trued_up CHECK ((amount_minor = (owed_minor - previously_billed_minor)))

@@ -13,7 +13,7 @@ import msgspec
 from abaxus_core.domain.decimals import ZERO
 from abaxus_core.domain.money import from_minor
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import PricingModel, TierShare
+from abaxus_core.domain.pricing import PricingModel, Step, TierShare
 from abaxus_core.errors import IllegalTransition
 
 InvoiceStatus = Literal["issued", "paid", "archived"]
@@ -31,9 +31,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One line item, as the columns of invoice_lines name it.
 
     A line of a charge is `owed − previously billed` for one segment of one billing period; its
-    quantity, breakdown and proof are of everything owed, not of the difference; events within
-    `pauses` do not count. A credit line has none of these. `revision` counts a charge's lines
-    within a segment, from 1.
+    quantity, step or breakdown, and proof are of everything owed, not of the difference; events
+    within `pauses` do not count. A credit line has none of these. `revision` counts a charge's
+    lines within a segment, from 1.
     """
 
     kind: LineKind
@@ -56,6 +56,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     quantity: Decimal | None = None
     owed_minor: int | None = None
     previously_billed_minor: int | None = None
+    step: Step | None = None
     tier_breakdown: tuple[TierShare, ...] | None = None
     event_count: int | None = None
     digest: int | None = None

@@ -13,7 +13,7 @@ import msgspec
 
 from abaxus_core.domain.invoices import Draft, Invoice, InvoiceStatus, Line, PaymentStatus
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import TierShare
+from abaxus_core.domain.pricing import Step, TierShare
 from abaxus_core.domain.true_up import ChargeKey
 from abaxus_core.errors import Conflict, InvariantBroken
 from abaxus_core.kernel.database import Connection, Record
@@ -38,6 +38,7 @@ _set_payment_status = _sql.exec("set_payment_status")
 
 LINES_AT_ONCE_MAX = 5_000
 
+_step = msgspec.json.Decoder(Step)
 _breakdown = msgspec.json.Decoder(tuple[TierShare, ...])
 _pauses = msgspec.json.Decoder(tuple[Period, ...])
 
@@ -272,6 +273,7 @@ def _line(row: Record) -> Line:
         quantity=row["quantity"],
         owed_minor=_whole(row["owed_minor"]),
         previously_billed_minor=_whole(row["previously_billed_minor"]),
+        step=row["step"] and _step.decode(row["step"]),
         tier_breakdown=row["tier_breakdown"] and _breakdown.decode(row["tier_breakdown"]),
         event_count=row["event_count"],
         digest=_whole(row["digest"]),

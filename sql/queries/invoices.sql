@@ -23,12 +23,12 @@ INSERT INTO invoice_lines (
     invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key, subscription_id,
     plan_id, plan_version, period_start, period_end, segment_start, segment_end, window_end,
     pauses, revision, quantity, exact_amount, amount_minor, owed_minor, previously_billed_minor,
-    tier_breakdown, event_count, digest, watermark
+    step, tier_breakdown, event_count, digest, watermark
 )
 SELECT invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key,
     subscription_id, plan_id, plan_version, period_start, period_end, segment_start, segment_end,
     window_end, pauses, revision, quantity, exact_amount, amount_minor, owed_minor,
-    previously_billed_minor, tier_breakdown, event_count, digest, watermark
+    previously_billed_minor, step, tier_breakdown, event_count, digest, watermark
 FROM jsonb_populate_recordset(NULL::invoice_lines, $1);
 
 -- name: insert_credits :exec
@@ -80,7 +80,7 @@ FOR NO KEY UPDATE OF i;
 SELECT invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key,
     subscription_id, plan_id, plan_version, period_start, period_end, segment_start, segment_end,
     window_end, pauses, revision, quantity, exact_amount, amount_minor, owed_minor,
-    previously_billed_minor, tier_breakdown, event_count, digest, watermark
+    previously_billed_minor, step, tier_breakdown, event_count, digest, watermark
 FROM invoice_lines
 WHERE invoice_id = ANY ($1)
 ORDER BY invoice_id, line_no;
@@ -91,7 +91,7 @@ ORDER BY invoice_id, line_no;
 SELECT l.kind, l.description, l.charge_id, l.pricing_model, l.metric_key, l.subscription_id,
     l.plan_id, l.plan_version, l.period_start, l.period_end, l.segment_start, l.segment_end,
     l.window_end, l.pauses, l.revision, l.quantity, l.exact_amount, l.amount_minor, l.owed_minor,
-    l.previously_billed_minor, l.tier_breakdown, l.event_count, l.digest, l.watermark
+    l.previously_billed_minor, l.step, l.tier_breakdown, l.event_count, l.digest, l.watermark
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[])
     AS wanted (subscription_id, period_start, segment_start, charge_id)
 CROSS JOIN LATERAL (

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from abaxus_core.domain.amendments import Amendment, AmendmentType
 from abaxus_core.domain.decimals import ZERO, exact
+from abaxus_core.domain.explanations import faults
 from abaxus_core.domain.fees import fees_of
 from abaxus_core.domain.instants import AHEAD_MAX
 from abaxus_core.domain.invoices import Line, LineKind, draft
@@ -510,6 +511,7 @@ def test_all_lines_are_one_rating_of_the_whole_life(plan: Plan) -> None:
 
     revisions = [(key_of_line(line), line.revision) for line in history.lines]
     assert len(set(revisions)) == len(revisions)
+    assert [fault for line in history.lines for fault in faults(line, "usd")] == []
     issued = len(history.lines)
     history.bill(history.now)
     assert len(history.lines) == issued

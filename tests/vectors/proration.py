@@ -10,7 +10,8 @@ from abaxus_core.domain.decimals import ZERO, divide, exact, round_half_away
 from abaxus_core.domain.instants import ONE_DAY
 from abaxus_core.domain.money import share
 from abaxus_core.domain.periods import Period, periods_between, whole_days
-from abaxus_core.domain.proration import days_in, prorated, remaining_days
+from abaxus_core.domain.pricing import amount_of
+from abaxus_core.domain.proration import days_in, remaining_days, rest_of
 from tests.vectors.calendars import billing_anchor, cadence_of, day, instant
 from tests.vectors.case import Case, NotApplicable
 
@@ -36,7 +37,7 @@ def _portion(case: Case) -> Answer:
     fee = Decimal(case.input["amount"])
     exact_amount = share(fee, whole_days(start, end), days_in(part))
     if end == part.end:
-        assert exact_amount == prorated(fee, part, start)
+        assert exact_amount == amount_of(rest_of(fee, part, start))
     return {"amount": round_half_away(exact_amount, case.input["decimals"])}
 
 
@@ -46,8 +47,12 @@ def _change(case: Case) -> Answer:
     if case.input.get("new_period") == "starts_at_change":
         raise NotApplicable("restarted-cycle")
     decimals = case.input["decimals"]
-    credit = round_half_away(prorated(Decimal(case.input["old_amount"]), part, at), decimals)
-    charge = round_half_away(prorated(Decimal(case.input["new_amount"]), part, at), decimals)
+    credit = round_half_away(
+        amount_of(rest_of(Decimal(case.input["old_amount"]), part, at)), decimals
+    )
+    charge = round_half_away(
+        amount_of(rest_of(Decimal(case.input["new_amount"]), part, at)), decimals
+    )
     cap = case.input.get("credit_cap")
     if cap is not None and credit > Decimal(cap):
         raise NotApplicable("credit-note")
