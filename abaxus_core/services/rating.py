@@ -108,10 +108,11 @@ async def _usage(conn: Connection, of_all: Sheets, watermark: int) -> dict[_Slot
                 start=stretch.start,
                 end=stretch.end,
                 pauses=pauses,
+                watermark=watermark,
             )
             for customer_no, stretch, pauses, metric_key in batch
         ]
-        found = await events.aggregate(conn, windows, watermark)
+        found = await events.aggregate(conn, windows)
         for slot, one in zip(batch, found, strict=True):
             usage[slot] = Usage(quantity=one.value, event_count=one.event_count, digest=one.digest)
     return usage
