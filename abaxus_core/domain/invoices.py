@@ -117,7 +117,7 @@ def draft(lines: Sequence[Line], *, currency: str, credit_minor: int) -> Draft:
     assert lines, "an invoice without a line is not issued"
     assert credit_minor >= 0, "a customer's credit is never negative"
     due_minor = sum(line.amount_minor for line in lines)
-    applied_minor = -due_minor if due_minor < 0 else -min(due_minor, credit_minor)
+    applied_minor = credit_change(due_minor, credit_minor)
     all_lines = (*lines, *_credit_lines(applied_minor, currency))
     total_minor = due_minor + applied_minor
     assert total_minor >= 0, "an invoice never totals below zero"
@@ -129,6 +129,15 @@ def draft(lines: Sequence[Line], *, currency: str, credit_minor: int) -> Draft:
         period_start=min(line.period_start for line in lines if line.period_start is not None),
         period_end=max(line.period_end for line in lines if line.period_end is not None),
     )
+
+
+def credit_change(due_minor: int, credit_minor: int) -> int:
+    """Return what lines that sum to `due_minor` add to a customer's credit or, negative, take.
+
+    >>> credit_change(500, 200), credit_change(-300, 200)
+    (-200, 300)
+    """
+    return -due_minor if due_minor < 0 else -min(due_minor, credit_minor)
 
 
 def _credit_lines(applied_minor: int, currency: str) -> list[Line]:

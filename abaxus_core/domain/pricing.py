@@ -147,11 +147,11 @@ def rate(charge: Charge, quantity: Decimal) -> Rated:
     billable = ZERO if negative else quantity
     match charge:
         case FlatFee():
-            return _stepped(Step(quantity=ONE, unit_price=charge.amount))
+            return stepped(Step(quantity=ONE, unit_price=charge.amount))
         case PerUnit():
-            return _stepped(Step(quantity=billable, unit_price=charge.unit_price), negative)
+            return stepped(Step(quantity=billable, unit_price=charge.unit_price), negative)
         case Package():
-            return _stepped(_packed(charge, billable), negative)
+            return stepped(_packed(charge, billable), negative)
         case Tiered():
             return _in_tiers(_graduated(charge.tiers, billable), negative)
         case Volume():
@@ -183,7 +183,8 @@ def packages_of(quantity: Decimal, package_size: Decimal, free_units: Decimal) -
         return whole + (1 if rest else 0)
 
 
-def _stepped(step: Step, negative: bool = False) -> Rated:
+def stepped(step: Step, negative: bool = False) -> Rated:
+    """Return the rating of what a single step makes."""
     return Rated(exact_amount=amount_of(step), step=step, negative=negative)
 
 

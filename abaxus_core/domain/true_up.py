@@ -119,6 +119,20 @@ def fee_key(subscription_id: str, window: Window, fee: Fee) -> ChargeKey:
     )
 
 
+def key_of_line(line: Line) -> ChargeKey:
+    """Return what a line of a charge is billed under."""
+    assert line.subscription_id is not None, "a line of a charge is of a subscription"
+    assert line.period_start is not None, "a line of a charge is of a period"
+    assert line.segment_start is not None, "a line of a charge is of a segment"
+    assert line.charge_id is not None, "it is a line of a charge"
+    return ChargeKey(
+        subscription_id=line.subscription_id,
+        period_start=line.period_start,
+        segment_start=line.segment_start,
+        charge_id=line.charge_id,
+    )
+
+
 def usage_lines(
     due: Due,
     *,

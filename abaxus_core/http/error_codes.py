@@ -35,6 +35,7 @@ RAISED_AS: Mapping[str, type[errors.AbaxusError]] = {
     "REQUEST_IN_PROGRESS": errors.Conflict,
     "NOTHING_TO_INVOICE": errors.Conflict,
     "CALCULATION_OUTDATED": errors.Conflict,
+    "TOO_MANY_EVENTS": errors.Conflict,
     "CHARGE_IN_PROGRESS": errors.Conflict,
     "CONFLICT": errors.Conflict,
     "INVALID_STATE": errors.IllegalTransition,

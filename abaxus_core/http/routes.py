@@ -18,6 +18,7 @@ from abaxus_core.http import (
     pricing,
     subscriptions,
     usage,
+    verification,
 )
 from abaxus_core.http.endpoint import Endpoint
 
@@ -34,6 +35,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     *pricing.ENDPOINTS,
     *invoices.ENDPOINTS,
     *invoice_lines.ENDPOINTS,
+    *verification.ENDPOINTS,
     *jobs.ENDPOINTS,
     *api_keys.ENDPOINTS,
     *audit.ENDPOINTS,

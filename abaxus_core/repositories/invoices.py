@@ -32,6 +32,7 @@ _latest_lines = _sql.many("latest_lines")
 _page = _sql.many("page")
 _page_of_status = _sql.many("page_of_status")
 _page_of_customer = _sql.many("page_of_customer")
+_page_of_customers = _sql.many("page_of_customers")
 _archive = _sql.exec("archive")
 _mark_paid = _sql.exec("mark_paid")
 _set_payment_status = _sql.exec("set_payment_status")
@@ -181,6 +182,17 @@ async def page_of_customer(
 ) -> list[Invoice]:
     """The same of one customer and some statuses; nobody's is an empty list."""
     rows = await _page_of_customer(conn, customer_id, statuses, before_number, rows_max)
+    return await _with_lines(conn, rows)
+
+
+async def page_of_customers(
+    conn: Connection, first_no: int, last_no: int, *, after: tuple[int, int], rows_max: int
+) -> list[Invoice]:
+    """Return what customers with numbers from one to another were issued, with the lines.
+
+    Oldest first, those after a customer's number and the invoice's sequence.
+    """
+    rows = await _page_of_customers(conn, first_no, last_no, *after, rows_max)
     return await _with_lines(conn, rows)
 
 

@@ -260,7 +260,7 @@ async def _settle_all(
     current = [one for one in rated if not is_behind(one.cutoff, one.account.last_cutoff)]
     new = [invoicing.new_invoice(work, one) for one in current if moves_money(one.lines)]
     await invoicing.issue(work, new)
-    await invoicing.advance(work, current, watermark)
+    await invoicing.advance(work, current)
     await _enqueue_collection(work, run, new)
     await _record_settled(work, run.id, _settled(rated, new))
     await invoices.number_many(work.conn, [one.id for one in new])

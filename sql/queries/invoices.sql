@@ -159,3 +159,16 @@ WHERE invoice_id = $1 AND status = 'issued';
 UPDATE invoices
 SET payment_status = $2
 WHERE invoice_id = $1 AND status = 'issued';
+
+-- name: page_of_customers :many
+-- params: $1 first_no int4, $2 last_no int4, $3 after_customer_no int4, $4 after_sequence int4, $5 row_limit int8
+-- why: what some customers were issued, oldest first, by invoices_customer_sequence_once
+SELECT i.invoice_id, i.number, i.customer_no, c.customer_id, i.customer_sequence, i.status,
+    i.payment_status, i.currency, i.total_minor, i.period_start, i.period_end, i.cutoff,
+    i.calculation_id, i.archive_reason, i.created_at, i.paid_at, i.archived_at
+FROM invoices AS i
+JOIN customers AS c ON c.customer_no = i.customer_no
+WHERE i.customer_no BETWEEN $1 AND $2
+    AND (i.customer_no, i.customer_sequence) > ($3, $4) AND i.number IS NOT NULL
+ORDER BY i.customer_no, i.customer_sequence
+LIMIT $5;
