@@ -1,12 +1,12 @@
 -- name: take_unsealed :many
 -- params: $1 row_limit int8
--- why: the first entries that wait, waiting no more; what another sealer is taking is left to it, a number without its entry to whoever verifies
+-- why: the first entries that wait, waiting no more; what another sealer is taking is left to it, a number without its entry to whoever verifies; OFFSET 0 keeps EXISTS from becoming a merge join, which reads the log from its start
 WITH taken AS (
     DELETE FROM audit_unsealed
     WHERE audit_no = ANY (ARRAY(
         SELECT u.audit_no
         FROM audit_unsealed AS u
-        JOIN audit_log AS l ON l.audit_no = u.audit_no
+        WHERE EXISTS (SELECT FROM audit_log AS l WHERE l.audit_no = u.audit_no OFFSET 0)
         ORDER BY u.audit_no
         LIMIT $1
         FOR UPDATE OF u SKIP LOCKED

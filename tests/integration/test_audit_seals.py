@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import asyncpg
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from abaxus_core.domain.instants import microseconds
+from abaxus_core.kernel import sql
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.kernel.ids import Ids
 from abaxus_core.kernel.queue_worker import QueueWorker
@@ -20,10 +23,12 @@ from tests.support.audit_chain import append_entries, found_in, seals, waiting, 
 from tests.support.clock import FakeClock
 from tests.support.jobs import QUICK
 from tests.support.metering import T0, context_of, fetch
+from tests.support.plans import walk
 from tests.support.postgres import TestDatabases
 from tests.support.waiting import eventually
 
 SEALERS = 2
+HISTORY = 5 * SEAL_ENTRIES_MAX
 OVERTAKEN = "overtaken"
 
 
@@ -85,20 +90,21 @@ async def test_a_seal_is_bounded_and_one_job_makes_as_many_as_it_takes(
         assert sum(checked) == await audit_chain.size(conn) == count
 
 
-async def test_the_head_is_the_last_seal_and_is_logged(
-    context: Context, live: Database, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_the_head_is_the_last_seal_and_is_logged(context: Context, live: Database) -> None:
     async with live.connection() as conn:
         assert await audit_chain.head(conn) is None
-    for _ in range(2):
-        await write_entries(live)
+    await write_entries(live)
+    await audit_seals.seal(context)
+    await write_entries(live)
+    with capture_logs() as lines:
         await audit_seals.seal(context)
     async with live.connection() as conn:
         head = await audit_chain.head(conn)
     assert head is not None
     ((stored,),) = await fetch(live, "SELECT hash FROM audit_seals WHERE seal_no = 2")
     assert (head.seal_no, head.hash) == (2, stored)
-    assert head.hash.hex() in capsys.readouterr().out
+    (line,) = lines
+    assert (line["event"], line["seal_no"], line["seal_hash"]) == ("audit.sealed", 2, stored.hex())
 
 
 async def test_instants_are_counted_as_postgresql_counts_them(
@@ -223,6 +229,25 @@ async def _all_wait(database: Database) -> bool:
         " WHERE NOT granted AND relation = 'abaxus_live.audit_seals'::regclass",
     )
     return len(waits) == SEALERS
+
+
+async def test_a_seal_reads_what_waits_and_not_the_log(context: Context, live: Database) -> None:
+    """Though statistics of another hour call all of the log unsealed."""
+    await write_entries(live, HISTORY)
+    await fetch(live, "ANALYZE audit_log")
+    await fetch(live, "ANALYZE audit_unsealed")
+    await audit_seals.seal(context)
+    await write_entries(live, 3)
+    explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + sql.load("audit_seals")["take_unsealed"].text
+    ((plan,),) = await fetch(live, explain, SEAL_ENTRIES_MAX)
+    nodes = walk(msgspec.json.decode(str(plan))[0]["Plan"])
+    read = {
+        node["Alias"]: node["Actual Rows"] * node["Actual Loops"]
+        for node in nodes
+        if node.get("Relation Name") == "audit_log"
+    }
+    assert read != {}
+    assert max(read.values()) <= 3, plan
 
 
 @pytest.mark.parametrize("moment", ["taken", "sealed"])
