@@ -14,6 +14,7 @@ from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import audit_seals as repository
 
 PAGE_MAX: Final = 1_000
+BELOW_ALL: Final = -(2**63)
 
 OnChecked = Callable[[int], None]
 
@@ -58,14 +59,14 @@ async def _in_chain(conn: Connection, on_checked: OnChecked) -> AsyncIterator[Fi
 
 
 async def _never_sealed(conn: Connection) -> AsyncIterator[Finding]:
-    last_no = 0
+    last_no = BELOW_ALL
     while runs := await repository.uncovered(conn, after_no=last_no, runs_max=PAGE_MAX):
         for first_no, last_no, audit_id in runs:
             yield domain.never_sealed(first_no, last_no, audit_id)
 
 
 async def _waiting_for_nothing(conn: Connection) -> AsyncIterator[Finding]:
-    last_no = 0
+    last_no = BELOW_ALL
     while nos := await repository.waiting_for_nothing(conn, after_no=last_no, rows_max=PAGE_MAX):
         for last_no in nos:
             yield domain.waits_for_nothing(last_no)

@@ -16,6 +16,7 @@ SLIP_IN = """
     SELECT 'aud_forged', at, actor, action, object_type, object_id, data
     FROM audit_log WHERE audit_no = 5
 """
+SLIP_IN_AT = "INSERT INTO audit_log OVERRIDING SYSTEM VALUE"
 REWRITE = (
     "UPDATE audit_log SET actor = 'system' WHERE audit_no = 5",
     "INSERT INTO audit_unsealed SELECT unnest(audit_nos) FROM audit_seals",
@@ -61,6 +62,10 @@ CORRUPTIONS: dict[str, tuple[Sequence[str], Sequence[tuple[str, str]]]] = {
     "an entry slipped in": (
         [SLIP_IN],
         [("audit entry aud_forged (number 12)", "neither")],
+    ),
+    "an entry slipped in before the first": (
+        [f"{SLIP_IN_AT} VALUES (0, 'aud_forged', now(), 'system', 'a.b', 'a', 'b', '{{}}')"],
+        [("audit entry aud_forged (number 0)", "neither")],
     ),
     "an entry that waits no more": (
         ["DELETE FROM audit_unsealed WHERE audit_no = 10"],
@@ -139,7 +144,7 @@ CORRUPTIONS: dict[str, tuple[Sequence[str], Sequence[tuple[str, str]]]] = {
         [
             "ALTER TABLE audit_log DROP CONSTRAINT audit_log_pkey",
             "ALTER TABLE audit_log DROP CONSTRAINT audit_log_id_once",
-            "INSERT INTO audit_log OVERRIDING SYSTEM VALUE TABLE audit_log LIMIT 1",
+            f"{SLIP_IN_AT} TABLE audit_log LIMIT 1",
         ],
         [("audit entry 1", "there 2 times")],
     ),

@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 
 from abaxus_core.domain.instants import microseconds
 from abaxus_core.kernel import sql
-from abaxus_core.kernel.database import Connection, Database
+from abaxus_core.kernel.database import Connection, Database, open_databases
 from abaxus_core.kernel.ids import Ids
+from abaxus_core.kernel.migrations import migrate, released
 from abaxus_core.kernel.queue_worker import QueueWorker
 from abaxus_core.repositories import audit
 from abaxus_core.repositories import audit_seals as repository
@@ -24,12 +25,17 @@ from tests.support.clock import FakeClock
 from tests.support.jobs import QUICK
 from tests.support.metering import T0, context_of, fetch
 from tests.support.plans import walk
-from tests.support.postgres import TestDatabases
-from tests.support.waiting import eventually
+from tests.support.postgres import SETTINGS, Cluster, TestDatabases
+from tests.support.waiting import WAIT_MAX_S, eventually, soon
 
 SEALERS = 2
 HISTORY = 5 * SEAL_ENTRIES_MAX
 OVERTAKEN = "overtaken"
+MIGRATION = 11
+OLD_ENTRY = """
+    INSERT INTO audit_log (audit_id, at, actor, action, object_type, object_id, data)
+    VALUES (gen_random_uuid(), now(), 'system', 'invoice.issued', 'invoice', 'inv_1', '{}')
+"""
 
 
 @pytest.fixture
@@ -131,7 +137,7 @@ async def test_who_commits_late_is_sealed_late(context: Context, live: Database)
         await commit.wait()
 
     writer = asyncio.create_task(live.transaction(slow))
-    await written.wait()
+    await soon(written)
     await write_entries(live, 2)
     await audit_seals.seal(context)
     assert await seals(live) == [[3, 4]]
@@ -160,6 +166,44 @@ async def test_writers_and_sealers_at_once_leave_nothing_out(
     sealed = sorted(no for audit_nos in await seals(live) for no in audit_nos)
     assert sealed == list(range(1, 4 * 20 * 3 + 1))
     assert (await waiting(live), await found_in(live)) == ([], [])
+
+
+async def test_writers_do_not_wait_for_a_sealer(context: Context, live: Database) -> None:
+    sealed, commit = asyncio.Event(), asyncio.Event()
+
+    async def slow(work: Work) -> None:
+        await audit_seals.seal_next(work)
+        sealed.set()
+        await commit.wait()
+
+    await write_entries(live, 2)
+    sealer = asyncio.create_task(perform(context, SYSTEM, slow))
+    await soon(sealed)
+    async with asyncio.timeout(WAIT_MAX_S):
+        await write_entries(live, 2)
+    assert await waiting(live) == [1, 2, 3, 4]
+    commit.set()
+    await sealer
+    assert (await waiting(live), await seals(live)) == ([3, 4], [[1, 2]])
+
+
+async def test_entries_older_than_seals_wait_for_one(cluster: Cluster, clock: FakeClock) -> None:
+    dsn = await cluster.create(migrated=False)
+    before = [one for one in released() if one.number < MIGRATION]
+    await migrate(dsn, SETTINGS, migrations=before)
+    try:
+        async with open_databases(dsn, SETTINGS) as databases:
+            for _ in range(2):
+                await fetch(databases.live, OLD_ENTRY)
+            await migrate(dsn, SETTINGS)
+            await write_entries(databases.live)
+            assert await waiting(databases.live) == [1, 2, 3]
+            assert await waiting(databases.test) == []
+            await audit_seals.seal(context_of(databases.live, clock))
+            assert await seals(databases.live) == [[1, 2, 3]]
+            assert await found_in(databases.live) == []
+    finally:
+        await cluster.drop(dsn)
 
 
 async def test_an_entry_that_is_rolled_back_waits_for_nothing(
