@@ -197,10 +197,11 @@ def _changed_entries(
     for no, kept, now in zip(seal.audit_nos, seal.entry_hashes, hashes_now, strict=False):
         if now == _GONE:
             name, found = f"audit entry {no}", "gone"
-        else:
+        elif now != kept:
             name, found = f"audit entry {entries[no].id} (number {no})", f"hash {now.hex()}"
-        if now != kept:
-            yield _finding(f"{name} in seal {seal.no}", expected=f"hash {kept.hex()}", found=found)
+        else:
+            continue
+        yield _finding(f"{name} in seal {seal.no}", expected=f"hash {kept.hex()}", found=found)
 
 
 def _changed_hashes(seal: Seal, hashes_now: Sequence[bytes]) -> Iterator[Finding]:

@@ -127,6 +127,19 @@ def test_a_lost_entry_is_named() -> None:
     assert found(SEAL, ENTRIES[:2]) == [("audit entry 4 in seal 1", kept, "gone")]
 
 
+def test_a_number_that_comes_in_with_an_empty_hash_is_named() -> None:
+    """It leaves the bytes as they were that the seal's hash is over."""
+    first, *rest = SEAL.entry_hashes
+    edited = replace(SEAL, entry_count=4, audit_nos=(1, 3, 2, 4), entry_hashes=(first, b"", *rest))
+    assert found(edited) == [("audit entry 3 in seal 1", "hash ", "gone")]
+
+
+def test_hashes_run_together_do_not_drop_an_entry() -> None:
+    first, second, third = SEAL.entry_hashes
+    edited = replace(SEAL, entry_count=2, audit_nos=(1, 4), entry_hashes=(first + second, third))
+    assert [where for where, _, _ in found(edited)] == ["audit entry aud_1 (number 1) in seal 1"]
+
+
 def test_an_edited_hash_of_an_entry_is_told_from_an_edited_entry() -> None:
     forged = b"\1" * 32
     hashes = (SEAL.entry_hashes[0], forged, SEAL.entry_hashes[2])
