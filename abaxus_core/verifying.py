@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.text import Text
 
 from abaxus_core import app
+from abaxus_core.domain.audit_seals import Head
 from abaxus_core.kernel.database import MODES
-from abaxus_core.repositories.verification import Sizes
 from abaxus_core.services.verification.run import Meter, Report, Unseen, everything, one
 from abaxus_core.shell import run, table
 
@@ -51,7 +51,12 @@ async def _verify(mode: str, invoice_id: str | None) -> Report:
 
 
 def _fields(report: Report) -> dict[str, object]:
-    return msgspec.structs.asdict(report)
+    return {**msgspec.structs.asdict(report), "audit_head": _shown_head(report.audit_head)}
+
+
+def _shown_head(head: Head | None) -> dict[str, object] | None:
+    """As the log of the workers has it."""
+    return None if head is None else {"seal_no": head.seal_no, "seal_hash": head.hash.hex()}
 
 
 def _print(report: Report) -> None:
@@ -61,9 +66,15 @@ def _print(report: Report) -> None:
             cells = (finding.where, finding.expected, finding.found)
             listed.add_row(finding.invariant, *(Text(cell) for cell in cells))
         Console().print(listed)
-    looked_at = f"{report.invoice_count:,} invoices, {report.event_count:,} events looked at"
+    if report.audit_head is not None:
+        head = report.audit_head
+        click.echo(f"The audit log's last seal is number {head.seal_no}, {head.hash.hex()}")
     more = " or more: it stopped there" if report.cut_off else ""
-    click.echo(f"{looked_at}; {len(report.findings):,} findings{more}")
+    click.echo(
+        f"{report.invoice_count:,} invoices, {report.event_count:,} events and "
+        f"{report.audit_entry_count:,} sealed audit entries looked at; "
+        f"{len(report.findings):,} findings{more}"
+    )
 
 
 @contextmanager
@@ -79,14 +90,14 @@ def _shown() -> Iterator[Meter]:
 
 
 class _Bar:
-    """Moves by events and invoices alike: both take their time."""
+    """Moves by events, invoices and audit entries alike: all take their time."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar = bar
         self._task = task
 
-    def begins(self, sizes: Sizes) -> None:
-        self._bar.update(self._task, total=sizes.event_count + sizes.invoice_count)
+    def begins(self, count: int) -> None:
+        self._bar.update(self._task, total=count)
 
-    def moved(self, *, invoice_count: int, event_count: int) -> None:
-        self._bar.advance(self._task, invoice_count + event_count)
+    def moved(self, count: int) -> None:
+        self._bar.advance(self._task, count)

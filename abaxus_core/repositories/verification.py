@@ -26,7 +26,7 @@ _succeeded_payments = _sql.many("succeeded_payments")
 _numbers = _sql.one("numbers")
 _number_gaps = _sql.many("number_gaps")
 
-EVENTS_AT_ONCE: Final = 5_000
+EVENTS_AT_ONCE: Final = 1_000
 ROLLUPS_AT_ONCE: Final = 2_000
 SHOWN_MAX: Final = 100
 

@@ -9,14 +9,22 @@ from typing import Final, Protocol
 
 import msgspec
 
+from abaxus_core.domain.audit_seals import Head
 from abaxus_core.domain.findings import Finding
 from abaxus_core.domain.invoices import Invoice
 from abaxus_core.errors import Conflict
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.repositories import verification
-from abaxus_core.repositories.verification import Sizes, Span
+from abaxus_core.repositories.verification import Span
 from abaxus_core.services import invoicing
-from abaxus_core.services.verification import events, invoices, numbers, periods, proofs
+from abaxus_core.services.verification import (
+    audit_chain,
+    events,
+    invoices,
+    numbers,
+    periods,
+    proofs,
+)
 
 CUSTOMERS_AT_ONCE: Final = 100
 FINDINGS_MAX: Final = 1_000
@@ -24,10 +32,15 @@ EVENTS_PER_REQUEST_MAX: Final = 250_000
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was looked at and what does not hold; `cut_off` where it stopped at FINDINGS_MAX."""
+    """What was looked at and what does not hold; `cut_off` where it stopped at FINDINGS_MAX.
+
+    `audit_head`: the last seal of the audit log, to be compared with what was logged of it.
+    """
 
     invoice_count: int
     event_count: int
+    audit_entry_count: int
+    audit_head: Head | None
     findings: list[Finding]
     cut_off: bool
 
@@ -35,16 +48,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class Meter(Protocol):
     """Is told how much there is to look at, and how much of it has been."""
 
-    def begins(self, sizes: Sizes) -> None: ...
+    def begins(self, count: int) -> None: ...
 
-    def moved(self, *, invoice_count: int, event_count: int) -> None: ...
+    def moved(self, count: int) -> None: ...
 
 
 async def everything(database: Database, meter: Meter) -> Report:
     """Look at all invoices, events and rollups of a mode, at the numbers and the audit log."""
-    async with database.connection() as conn:
-        meter.begins(await verification.sizes(conn))
     run = _Run(database, meter)
+    async with database.connection() as conn:
+        sizes = await verification.sizes(conn)
+        meter.begins(sizes.invoice_count + sizes.event_count + await audit_chain.size(conn))
+        await run.audit_log(conn)
     await run.step(numbers.findings)
     last_no = 0
     while span := await _next_span(database, last_no):
@@ -80,10 +95,10 @@ async def _next_span(database: Database, after_no: int) -> Span | None:
 class Unseen:
     """A meter that nobody looks at."""
 
-    def begins(self, sizes: Sizes) -> None:
+    def begins(self, count: int) -> None:
         pass
 
-    def moved(self, *, invoice_count: int, event_count: int) -> None:
+    def moved(self, count: int) -> None:
         pass
 
 
@@ -95,6 +110,13 @@ class _Run:
         self._cut_off = False
         self._invoice_count = 0
         self._event_count = 0
+        self._audit_entry_count = 0
+        self._audit_head: Head | None = None
+
+    async def audit_log(self, conn: Connection) -> None:
+        """Look at the audit log, which needs no snapshot: it only grows."""
+        self._audit_head = await audit_chain.head(conn)
+        await self._collect(audit_chain.findings(conn, self._saw_entries))
 
     async def step(self, findings_of: Callable[[Connection], AsyncIterator[Finding]]) -> None:
         """Look at something in one snapshot; at nothing once there are enough findings."""
@@ -135,18 +157,24 @@ class _Run:
 
         return findings
 
-    def _saw_events(self, event_count: int) -> None:
-        self._event_count += event_count
-        self._meter.moved(invoice_count=0, event_count=event_count)
+    def _saw_entries(self, count: int) -> None:
+        self._audit_entry_count += count
+        self._meter.moved(count)
+
+    def _saw_events(self, count: int) -> None:
+        self._event_count += count
+        self._meter.moved(count)
 
     def _saw_invoices(self, page: list[Invoice]) -> None:
         self._invoice_count += len(page)
-        self._meter.moved(invoice_count=len(page), event_count=0)
+        self._meter.moved(len(page))
 
     def report(self) -> Report:
         return Report(
             invoice_count=self._invoice_count,
             event_count=self._event_count,
+            audit_entry_count=self._audit_entry_count,
+            audit_head=self._audit_head,
             findings=self._findings,
             cut_off=self._cut_off,
         )

@@ -10,11 +10,12 @@ import pytest
 
 from abaxus_core.http import verification
 from abaxus_core.repositories import verification as pages
-from abaxus_core.services import invoice_lines
+from abaxus_core.services import audit_seals, invoice_lines
 from abaxus_core.services.verification import invoices, periods, run
 from abaxus_core.services.verification.run import Report, Unseen, everything
 from tests.support.books import BASE_FEE, CALLS, Answer, Books
 from tests.support.clock import FakeClock
+from tests.support.metering import fetch
 from tests.support.postgres import TestDatabases
 
 PER_SEAT = {"pricing_model": "per_unit", "metric_key": "seats", "unit_price": "1.5"}
@@ -94,6 +95,7 @@ async def lived(books: Books, clock: FakeClock) -> Books:
     await books.use(500, "2026-05-20T12:00:00Z")
     await books.invoice("2026-05-31")
     await live_on_credit(books)
+    await audit_seals.seal(books.context)
     return books
 
 
@@ -307,6 +309,17 @@ async def test_what_is_corrupted_is_named(lived: Books, mutation: str) -> None:
     assert invariants(report) == expected, report.findings
 
 
+EDITED = """
+    ALTER TABLE audit_log DISABLE TRIGGER audit_log_append_only;
+    UPDATE audit_log SET actor = 'nobody' WHERE audit_no = 1
+"""
+
+
+async def test_an_edited_audit_entry_is_named(lived: Books) -> None:
+    await corrupt(lived, EDITED)
+    assert invariants(await report_of(lived)) == {"audit_chain_whole"}
+
+
 async def test_a_finding_says_what_where_and_how(lived: Books) -> None:
     await corrupt(lived, f"UPDATE invoice_lines SET event_count = 9 WHERE ctid = {TIERED}")
     (finding,) = (await report_of(lived)).findings
@@ -378,20 +391,30 @@ def command(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+LOOKED_AT = "{} invoices, {} events and {} sealed audit entries looked at; 0 findings"
+
+
+async def audit_entries(books: Books) -> int:
+    ((count,),) = await fetch(books.context.database, "SELECT count(*) FROM audit_log")
+    return int(str(count))
+
+
 async def test_the_command_says_what_it_looked_at_and_found(
     databases: TestDatabases, lived: Books
 ) -> None:
     dsn = databases.dsn
     sound = await to_thread(command, dsn, "--all")
     assert (sound.returncode, sound.stderr) == (0, "")
-    assert sound.stdout == "6 invoices, 30 events looked at; 0 findings\n"
+    head, looked_at = sound.stdout.splitlines()
+    assert head.startswith("The audit log's last seal is number 1, ")
+    assert looked_at == LOOKED_AT.format(6, 30, await audit_entries(lived))
     empty = await to_thread(command, dsn, "--all", "--mode", "test")
-    assert empty.stdout == "0 invoices, 0 events looked at; 0 findings\n"
+    assert empty.stdout == LOOKED_AT.format(0, 0, 0) + "\n"
 
     await corrupt(lived, f"UPDATE invoice_lines SET event_count = 9 WHERE ctid = {TIERED}")
     told = await to_thread(command, dsn, "--all")
     assert told.returncode == 1
-    heading, finding, _ = told.stdout.splitlines()
+    heading, finding, *_ = told.stdout.splitlines()
     assert heading.split() == ["invariant", "where", "expected", "found"]
     assert finding.startswith("line_matches_events  line 2 of invoice INV-000001")
     (invoice,) = (one for one in await all_invoices(lived) if one["number"] == "INV-000001")
