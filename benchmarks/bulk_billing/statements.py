@@ -152,48 +152,45 @@ LISTENING: Final = """
     WHERE datname = current_database() AND application_name = 'abaxus-worker'
         AND query LIKE 'LISTEN%'
 """
+UNDER_WAY: Final = "SELECT status IN ('queued', 'running') FROM bulk_runs WHERE bulk_run_id = $1"
 QUEUE_IDLE: Final = "SELECT NOT EXISTS (SELECT FROM jobs WHERE state = 'running')"
 
 BOOKS: Final = """
-    WITH used AS (
+    WITH owed AS MATERIALIZED (
         SELECT customer_no, metric_no, sum(value) AS quantity, count(*) AS event_count,
-            sum(payload_hash) AS digest
+            sum(payload_hash) AS digest, owed_minor(metric_no, sum(value)) AS owed
         FROM events
         WHERE occurred_at >= $1 AND occurred_at < $2
         GROUP BY customer_no, metric_no
-    ), owed AS (
-        SELECT *, owed_minor(metric_no, quantity) AS owed FROM used
-    ), billed AS (
-        SELECT i.customer_no, m.metric_no, l.*
-        FROM invoices AS i
-        JOIN invoice_lines AS l ON l.invoice_id = i.invoice_id
-        JOIN metrics AS m ON m.metric_key = l.metric_key
-        WHERE i.cutoff = $2
-    )
-    SELECT
-        (SELECT count(*) FROM invoices WHERE cutoff = $2) AS invoices,
-        (SELECT count(DISTINCT customer_no) FROM invoices WHERE cutoff = $2) AS customers,
-        (SELECT min(number) FROM invoices) AS first_number,
-        (SELECT max(number) FROM invoices) AS last_number,
-        (SELECT count(number) FROM invoices) AS numbers,
-        (SELECT value FROM counters WHERE name = 'invoice') AS counter,
-        (SELECT count(*) FROM billed) AS lines,
-        (SELECT count(*) FROM owed) AS owed_lines,
-        (SELECT sum(total_minor) FROM invoices WHERE cutoff = $2) AS total_minor,
-        (SELECT sum(owed) FROM owed) AS owed_minor,
-        (
-            SELECT count(*)
-            FROM owed AS o
-            FULL JOIN billed AS b ON b.customer_no = o.customer_no AND b.metric_no = o.metric_no
-            WHERE (b.amount_minor, b.quantity, b.event_count, b.digest)
-                IS DISTINCT FROM (o.owed, o.quantity, o.event_count, o.digest)
-        ) AS lines_that_differ,
-        (
-            SELECT count(*)
+    ), lines AS (
+        SELECT
+            count(b.invoice_id) AS lines, count(o.customer_no) AS owed_lines,
+            count(*) FILTER (
+                WHERE (b.amount_minor, b.quantity, b.event_count, b.digest)
+                    IS DISTINCT FROM (o.owed, o.quantity, o.event_count, o.digest)
+            ) AS lines_that_differ
+        FROM owed AS o
+        FULL JOIN (
+            SELECT i.customer_no, m.metric_no, l.*
             FROM invoices AS i
-            WHERE i.cutoff = $2 AND i.total_minor <> (
-                SELECT sum(o.owed) FROM owed AS o WHERE o.customer_no = i.customer_no
-            )
-        ) AS totals_that_differ,
+            JOIN invoice_lines AS l ON l.invoice_id = i.invoice_id
+            LEFT JOIN metrics AS m ON m.metric_key = l.metric_key
+            WHERE i.cutoff = $2
+        ) AS b ON b.customer_no = o.customer_no AND b.metric_no = o.metric_no
+    ), totals AS (
+        SELECT
+            count(i.invoice_id) AS invoices, count(DISTINCT i.customer_no) AS customers,
+            sum(i.total_minor) AS total_minor, sum(o.owed) AS owed_minor,
+            count(*) FILTER (WHERE i.total_minor IS DISTINCT FROM o.owed) AS totals_that_differ
+        FROM (SELECT customer_no, sum(owed) AS owed FROM owed GROUP BY customer_no) AS o
+        FULL JOIN (SELECT * FROM invoices WHERE cutoff = $2) AS i ON i.customer_no = o.customer_no
+    ), numbers AS (
+        SELECT min(number) AS first_number, max(number) AS last_number,
+            count(DISTINCT number) AS numbers
+        FROM invoices
+    )
+    SELECT lines.*, totals.*, numbers.*,
+        (SELECT value FROM counters WHERE name = 'invoice') AS counter,
         (SELECT count(*) FROM audit_log WHERE action = 'invoice.issued') AS audited
+    FROM lines, totals, numbers
 """
