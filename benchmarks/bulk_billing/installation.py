@@ -74,11 +74,12 @@ class Cluster:
 
     @contextmanager
     def clone(self, database: str) -> Iterator[str]:
-        """The DSN of a copy of a database, dropped on the way out."""
+        """The DSN of a copy of a database, warm, dropped on the way out."""
         self._clones += 1
         name = f"{database}_{self._clones}"
         copied = f'CREATE DATABASE "{name}" TEMPLATE "{database}" STRATEGY file_copy'
         asyncio.run(self._execute(copied))
+        asyncio.run(_warm(self.dsn(name)))
         try:
             yield self.dsn(name)
         finally:
@@ -122,6 +123,12 @@ async def connect(dsn: str) -> Any:
     )
 
 
+async def _warm(dsn: str) -> None:
+    conn = await connect(dsn)
+    await conn.execute(sql.WARM)
+    await conn.close()
+
+
 async def _fill(dsn: str, shape: Shape) -> None:
     await migrations.migrate(dsn, POOL)
     conns = [await connect(dsn) for _ in range(2)]
@@ -141,6 +148,7 @@ async def _fill(dsn: str, shape: Shape) -> None:
 
 
 async def _fill_catalogue(conn: Any, shape: Shape) -> None:
+    await conn.execute(sql.WARMING)
     await conn.execute(sql.RATING)
     await conn.execute(sql.MAKE_METRICS, METRICS)
     version = await price_plans.next_version(conn, PLAN_ID, shape.start_at)
