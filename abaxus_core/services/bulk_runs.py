@@ -297,8 +297,8 @@ async def _enqueue_collection(work: Work, run: BulkRun, new: Sequence[NewInvoice
 
 async def _record_settled(work: Work, run_id: str, settled: Sequence[Settled]) -> None:
     await repository.settle_customers(work.conn, run_id, settled)
-    await repository.count_settled(work.conn, run_id, settled)
-    await _finish_if_done(work, run_id)
+    if await repository.count_settled(work.conn, run_id, settled):
+        await _finish_if_done(work, run_id)
 
 
 async def _finish_if_done(work: Work, run_id: str) -> None:

@@ -28,6 +28,7 @@ from abaxus_core.domain.true_up import (
 )
 from abaxus_core.domain.windows import billed_through_after
 from abaxus_core.kernel.database import Connection
+from abaxus_core.kernel.turns import in_turns
 from abaxus_core.repositories import billing, events, invoices
 from abaxus_core.repositories.billing import Account, Mark
 from abaxus_core.repositories.events import Window
@@ -87,7 +88,7 @@ async def statements(conn: Connection, customer_nos: Sequence[int], ask: Ask) ->
         billed=_by_subscription(billed),
         latest=await _latest(conn, of_all.parts, billed),
     )
-    return [_statement(sheet, known, watermark) for sheet in of_all.sheets]
+    return [_statement(sheet, known, watermark) async for sheet in in_turns(of_all.sheets)]
 
 
 def _by_subscription(

@@ -17,7 +17,7 @@ FROM unnest(
 ORDER BY customer_no;
 
 -- name: insert_lines :exec
--- params: $1 lines jsonb
+-- params: $1 lines json
 -- why: all lines of a chunk; invoice_lines_billed_once refuses a charge's revision that is billed already
 INSERT INTO invoice_lines (
     invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key, subscription_id,
@@ -29,7 +29,7 @@ SELECT invoice_id, line_no, kind, description, charge_id, pricing_model, metric_
     subscription_id, plan_id, plan_version, period_start, period_end, segment_start, segment_end,
     window_end, pauses, revision, quantity, exact_amount, amount_minor, owed_minor,
     previously_billed_minor, step, tier_breakdown, event_count, digest, watermark
-FROM jsonb_populate_recordset(NULL::invoice_lines, $1);
+FROM json_populate_recordset(NULL::invoice_lines, $1);
 
 -- name: insert_credits :exec
 -- params: $1 invoice_ids text[], $2 customer_nos int4[], $3 amounts_minor numeric[], $4 created_at timestamptz

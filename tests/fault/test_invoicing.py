@@ -12,8 +12,10 @@ import asyncpg
 import pytest
 
 from abaxus_core.kernel.database import Database, open_databases
+from abaxus_core.kernel.queue import Job
 from abaxus_core.services import bulk_runs
-from abaxus_core.services.jobs import InvoiceChunk
+from abaxus_core.services.jobs import BULK_CHUNK, InvoiceChunk
+from abaxus_core.worker import bulk
 from tests.support.books import (
     CALLS,
     PER_CALL,
@@ -36,6 +38,11 @@ CROWD = 120
 CHUNK_SIZE = 5
 KILLS_MAX = 60
 KILL_WITHIN_S = 0.4
+LOOKS = 50
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 GUARDS = (
     "ALTER TABLE invoices DROP CONSTRAINT invoices_customer_sequence_once",
     "ALTER TABLE invoice_lines DROP CONSTRAINT invoice_lines_billed_once",
@@ -138,6 +145,36 @@ async def test_a_chunk_that_two_workers_hold_has_one_effect(books: Books) -> Non
     job = await books.get(f"/v1/jobs/{job_id}")
     assert (job["status"], job["result"]["invoices_created"]) == ("completed", CHUNK_SIZE)
     await _check_crowd(books.context.database, CHUNK_SIZE)
+
+
+async def test_a_worker_is_at_no_more_chunks_than_it_may(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "CHUNKS_AT_ONCE", 1)
+    database = books.context.database
+    await make_crowd(books, CHUNK_SIZE)
+    job_id = await books.bulk()
+    await bulk_runs.plan(books.context, job_id)
+    (run_chunk,) = (one.run for one in bulk.handlers(books.context) if one.kind == BULK_CHUNK)
+
+    async def some_wait() -> bool:
+        return await _waiting(database) > 0
+
+    async with asyncio.TaskGroup() as chunks, database.connection() as conn, conn.transaction():
+        await conn.execute("SELECT FROM counters FOR UPDATE")
+        for (customer_no,) in await conn.fetch("SELECT customer_no FROM customers"):
+            chunk = InvoiceChunk(bulk_run_id=job_id, customer_nos=(customer_no,))
+            job = Job(job_id=customer_no, attempt=1, attempts_max=20, payload=chunk)
+            chunks.create_task(run_chunk(job))
+        await eventually(some_wait)
+        looks = [await _waiting(database) for _ in range(LOOKS)]
+    assert set(looks) == {1}
+    await _check_crowd(database, CHUNK_SIZE)
+
+
+async def _waiting(database: Database) -> int:
+    ((count,),) = await fetch(database, WAITING)
+    return int(str(count))
 
 
 async def test_two_workers_share_a_run(

@@ -408,7 +408,7 @@ async def test_an_invoice_that_was_rated_by_the_life_before_is_refused(
         ask = Ask(cutoff=day(11), watermark=0)
         rated = await statements(work.conn, [customer_no], ask)
         await amend(books, subscription, type="pause", effective="immediate")
-        await invoicing.advance(work, rated, 0)
+        await invoicing.advance(work, rated)
 
     with pytest.raises(AnotherCameFirst):
         await perform(books.context, SYSTEM, step)
