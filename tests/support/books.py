@@ -201,12 +201,20 @@ async def working_on(context: Context) -> AsyncIterator[None]:
 
 async def run_jobs(context: Context) -> None:
     """Run what is queued for invoicing, in order, as a worker does, until nothing is left."""
+    while run := await next_job(context):
+        await run()
+
+
+async def next_job(context: Context) -> Callable[[], Awaitable[None]] | None:
+    """Take the oldest job of invoicing off the queue; return what runs it, however often."""
     handlers = {handler.kind.name: handler for handler in bulk.handlers(context)}
-    while row := await _take(context, list(handlers)):
-        handler = handlers[row["kind"]]
-        run: Callable[[Job[Any]], Awaitable[None]] = handler.run
-        payload = msgspec.json.decode(row["payload"], type=handler.kind.payload)
-        await run(Job(job_id=row["job_id"], attempt=1, attempts_max=20, payload=payload))
+    row = await _take(context, list(handlers))
+    if row is None:
+        return None
+    handler = handlers[row["kind"]]
+    payload = msgspec.json.decode(row["payload"], type=handler.kind.payload)
+    job: Job[Any] = Job(job_id=row["job_id"], attempt=1, attempts_max=20, payload=payload)
+    return lambda: handler.run(job)
 
 
 async def _take(context: Context, kinds: Sequence[str]) -> Any:
