@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -16,6 +16,7 @@ from abaxus_core.services.jobs import InvoiceChunk
 from tests.support.books import (
     Books,
     make_crowd,
+    make_unlucky,
     run_jobs,
     working_on,
 )
@@ -29,6 +30,8 @@ CROWD = 120
 CHUNK_SIZE = 5
 KILLS_MAX = 60
 KILL_WITHIN_S = 0.4
+SEED = 7
+UNLUCKY = ("unlucky", "unluckier")
 
 
 async def test_a_bulk_run_beside_callers_bills_each_customer_once(books: Books) -> None:
@@ -83,9 +86,11 @@ async def test_two_workers_share_a_run(
 async def test_killed_workers_leave_nothing_twice_and_no_gap(
     durable_databases: TestDatabases, books: Books
 ) -> None:
+    """Nor does who cannot be invoiced stop them, or is listed twice."""
     await make_crowd(books, CROWD)
+    await make_unlucky(books, *UNLUCKY)
     job_id = await books.bulk()
-    shuffler = random.Random(7)
+    shuffler = random.Random(SEED)
     kills = 0
     while kills < KILLS_MAX and not await _is_completed(books, job_id):
         with _worker(durable_databases.dsn):
@@ -94,7 +99,7 @@ async def test_killed_workers_leave_nothing_twice_and_no_gap(
     with _worker(durable_databases.dsn):
         await eventually(_is_completed, books, job_id)
     assert kills > 1
-    await _check_run(books, job_id)
+    await _check_run(books, job_id, unlucky=UNLUCKY)
 
 
 @contextmanager
@@ -119,10 +124,12 @@ async def _is_completed(books: Books, job_id: str) -> bool:
     return bool((await books.get(f"/v1/jobs/{job_id}"))["status"] == "completed")
 
 
-async def _check_run(books: Books, job_id: str) -> None:
+async def _check_run(books: Books, job_id: str, *, unlucky: Sequence[str] = ()) -> None:
     job = await books.get(f"/v1/jobs/{job_id}")
-    assert job["progress"] == {"total": CROWD, "done": CROWD}
+    everybody = CROWD + len(unlucky)
+    assert job["progress"] == {"total": everybody, "done": everybody}
     assert job["result"]["invoices_created"] == CROWD
+    assert [one["customer_id"] for one in job["result"]["errors"]] == list(unlucky)
     completed = "SELECT count(*) FROM audit_log WHERE action = 'bulk_run.completed'"
     assert await fetch(books.context.database, completed) == [(1,)]
     await _check_crowd(books.context.database)

@@ -256,6 +256,17 @@ async def make_crowd(books: Books, count: int, *, quantity: int = 1_374_923) -> 
     await land_all(books.context)
 
 
+async def make_unlucky(books: Books, *customer_ids: str) -> None:
+    """Customers whose April is more than can be invoiced."""
+    await books.metric(key="bytes", aggregation="sum")
+    dear = {"pricing_model": "per_unit", "metric_key": "bytes", "unit_price": "1000000"}
+    await books.plan(dear, plan_id="dear")
+    for customer_id in customer_ids:
+        await books.customer(customer_id)
+        await books.subscribe(customer_id, "dear")
+        await books.use("9" * 28, customer_id=customer_id, metric_key="bytes")
+
+
 def amounts(invoice: Answer) -> list[tuple[str, int]]:
     """Kind and amount of each line."""
     return [(line["kind"], line["amount"]) for line in invoice["line_items"]]

@@ -19,6 +19,8 @@ RUNS = (b"Q", b"B")
 # In the start-up message of connections that wait for notifications or send them.
 DEDICATED = b"synchronous_commit"
 
+FaultKind = Literal["unsent", "unheard", "cancelled"]
+
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """Strikes at the statement after `at` others.
@@ -28,24 +30,28 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     at: int
-    kind: Literal["unsent", "unheard", "cancelled"]
+    kind: FaultKind
 
 
 class Wire:
-    """Relays connections; `dsn` leads through it."""
+    """Relays connections; `dsn` leads through it. `strikes` counts the faults that struck."""
 
     def __init__(self, dsn: str) -> None:
         self._direct = urlsplit(dsn)
         self.dsn = dsn
+        self.strikes = 0
         self._fault: Fault | None = None
         self._cancel: Callable[[], object] = _nobody
         self._left = 0
         self._relays: set[asyncio.Task[None]] = set()
 
     @contextmanager
-    def faulty(self, fault: Fault | None, cancel: Callable[[], object]) -> Iterator[None]:
+    def faulty(
+        self, fault: Fault | None, cancel: Callable[[], object] | None = None
+    ) -> Iterator[None]:
         """Within it the fault strikes once, if so many statements are run at all."""
-        self._fault, self._cancel, self._left = fault, cancel, fault.at if fault else 0
+        self._fault, self._left = fault, fault.at if fault else 0
+        self._cancel = cancel or _nobody
         try:
             yield
         finally:
@@ -70,6 +76,7 @@ class Wire:
         if self._left >= 0:
             return None
         fault, self._fault = self._fault, None
+        self.strikes += 1
         if fault.kind == "cancelled":
             self._cancel()
         return fault
