@@ -5,8 +5,9 @@ Barriers make rivals meet, not luck: a lock is held until they are where they ha
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime
+from typing import TypeAlias
 
 import pytest
 
@@ -34,6 +35,8 @@ NEVER_TWICE = (
 SETTLED_ONCE = "ALTER TABLE bulk_run_customers DROP CONSTRAINT bulk_run_customers_pkey"
 NOBODY_ISSUES = "LOCK TABLE invoices IN SHARE MODE"
 NOBODY_ENDS_A_CHUNK = "SELECT FROM bulk_runs FOR UPDATE"
+
+Marking: TypeAlias = Callable[..., Awaitable[bool]]
 
 
 async def test_fifty_callers_get_one_invoice(
@@ -151,7 +154,7 @@ async def _amended_while_rated(
     assert await billed(databases.live) == 4900
 
 
-def _unguarded_mark(mark):  # type: ignore[no-untyped-def]
+def _unguarded_mark(mark: Marking) -> Marking:
     """As `billing.mark`, whatever was amended since."""
 
     async def unguarded(
@@ -167,7 +170,7 @@ def _unguarded_mark(mark):  # type: ignore[no-untyped-def]
             )
             for one in marks
         ]
-        return bool(await mark(conn, current, rated_watermark=rated_watermark, rated_on=rated_on))
+        return await mark(conn, current, rated_watermark=rated_watermark, rated_on=rated_on)
 
     return unguarded
 

@@ -85,11 +85,11 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     when: When
     step: StoredStep
-    customer: int
-    subscription: int
-    timing: Timing
-    keyed: bool
-    fault: Fault | None
+    customer: int = 0
+    subscription: int = 0
+    timing: Timing = "immediate"
+    keyed: bool = False
+    fault: Fault | None = None
 
 
 class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
