@@ -148,9 +148,10 @@ class StoredHistory:
         path = f"/v1/subscriptions/{held.id}"
         paused = (await self._books.get(path))["status"] == "paused"
         body = self._amendment(turn, step, held, paused=paused)
-        await self._ask(turn, f"{path}/amendments", body, 201, 409, 422)
+        answer = await self._ask(turn, f"{path}/amendments", body, 201, 409, 422)
         if turn.keyed:
-            assert len(await self._ledger.amendments(held)) <= before + 1
+            made = len(await self._ledger.amendments(held)) - before
+            assert made == (answer.status_code == 201)
 
     def _amendment(self, turn: Turn, step: Amend, held: Held, *, paused: bool) -> dict[str, object]:
         at = max(self.now, self._at(step.effective)) if turn.timing == "at" else self.now
@@ -211,7 +212,12 @@ class StoredHistory:
         self, turn: Turn, buyer: Buyer, cutoff: datetime, **fields: object
     ) -> httpx.Response:
         body = {"customer_id": buyer.id, "cutoff_date": cutoff.isoformat(), **fields}
-        return await self._ask(turn, "/v1/invoices", body, 201, 409, 422)
+        before = await self._ledger.invoices(buyer)
+        answer = await self._ask(turn, "/v1/invoices", body, 201, 409, 422)
+        if turn.keyed:
+            made = await self._ledger.invoices(buyer) - before
+            assert made == (answer.status_code == 201)
+        return answer
 
     async def _bill_all(self, turn: Turn, cutoff: datetime) -> None:
         body = {"cutoff_date": cutoff.isoformat()}

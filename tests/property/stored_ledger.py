@@ -33,6 +33,12 @@ COLLECTED = """
     FROM customers AS c
     WHERE customer_id = $1
 """
+INVOICES = """
+    SELECT count(*)
+    FROM invoices AS i
+    JOIN customers AS c ON c.customer_no = i.customer_no
+    WHERE c.customer_id = $1
+"""
 NUMBERS = "SELECT count(*), coalesce(max(number), 0), (SELECT value FROM counters) FROM invoices"
 
 
@@ -63,6 +69,12 @@ class StoredLedger:
         """They have no gap."""
         ((made, highest, counted),) = await fetch(self.database, NUMBERS)
         assert made == highest == counted
+
+    async def invoices(self, buyer: Buyer) -> int:
+        """How many were issued to the customer."""
+        ((number,),) = await fetch(self.database, INVOICES, buyer.id)
+        assert isinstance(number, int)
+        return number
 
     async def amendments(self, held: Held) -> list[Amendment]:
         """In order of taking effect."""

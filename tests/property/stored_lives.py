@@ -132,9 +132,19 @@ _used = st.builds(
     value=st.sampled_from([*VALUES, Decimal(-3)]),
     user=st.sampled_from(["ann", "bob", "cyd"]),
 )
+
+
+@st.composite
+def _meeting(draw: st.DrawFn) -> tuple[Used, ...]:
+    """Usage of one metric at one instant: then the order of arrival may count."""
+    one = draw(_used)
+    values = draw(st.lists(st.sampled_from(VALUES), min_size=2, max_size=3))
+    return tuple(msgspec.structs.replace(one, value=value) for value in values)
+
+
 _uses = st.builds(
     Use,
-    events=st.lists(_used, min_size=2, max_size=6).map(tuple),
+    events=_meeting() | st.lists(_used, min_size=2, max_size=6).map(tuple),
     route=st.sampled_from(_ROUTES),
 )
 _repeats = st.builds(
@@ -153,10 +163,13 @@ _steps: st.SearchStrategy[StoredStep] = st.one_of(
     st.sampled_from(CALCULATIONS),
 )
 _TIMINGS: tuple[Timing, ...] = ("immediate", "end_of_period", "at")
-_faults = st.builds(
-    Fault,
-    at=st.integers(0, STATEMENTS_MAX),
-    kind=st.sampled_from(["unsent", "unheard", "cancelled"]),
+_faults = st.one_of(
+    st.builds(Fault, at=st.integers(0, 2), kind=st.just("committed")),
+    st.builds(
+        Fault,
+        at=st.integers(0, STATEMENTS_MAX),
+        kind=st.sampled_from(["unsent", "unheard", "cancelled"]),
+    ),
 )
 _turns = st.builds(
     Turn,

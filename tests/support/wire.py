@@ -16,17 +16,18 @@ CHUNK_BYTES = 1 << 16
 # Statements that run: a Query, or a Bind with its Execute. Preparing them first depends on what the
 # connection has seen before, and would make a fault strike elsewhere when it is played again.
 RUNS = (b"Q", b"B")
+COMMIT = b"COMMIT"
 # In the start-up message of connections that wait for notifications or send them.
 DEDICATED = b"synchronous_commit"
 
-FaultKind = Literal["unsent", "unheard", "cancelled"]
+FaultKind = Literal["unsent", "unheard", "committed", "cancelled"]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """Strikes at the statement after `at` others.
 
-    `unsent`: the connection breaks instead of it; `unheard`: it runs, and breaks then; `cancelled`:
-    the task that waits for it is cancelled.
+    `unsent`: the connection breaks instead of it; `unheard`: it runs, and breaks then; `committed`:
+    the same of COMMITs alone; `cancelled`: the task that waits for it is cancelled.
     """
 
     at: int
@@ -71,6 +72,8 @@ class Wire:
     def struck(self, sent: bytes) -> Fault | None:
         """The fault, if it strikes at what is sent."""
         if self._fault is None or not sent.startswith(RUNS):
+            return None
+        if self._fault.kind == "committed" and COMMIT not in sent:
             return None
         self._left -= 1
         if self._left >= 0:
@@ -132,7 +135,7 @@ class _Relay:
             fault = None if DEDICATED in hello else self._wire.struck(sent)
             if fault is not None and fault.kind == "unsent":
                 return
-            self._unheard = fault is not None and fault.kind == "unheard"
+            self._unheard = fault is not None and fault.kind in ("unheard", "committed")
             self._server_writer.write(sent)
             await self._server_writer.drain()
 
