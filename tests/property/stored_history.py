@@ -1,5 +1,6 @@
 """A random life on a real database, through the API and the workers' own steps, faults and all."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +31,7 @@ from tests.support.books import Books, next_job
 from tests.support.clock import FakeClock
 from tests.support.metering import land_all
 from tests.support.persistence import Persistent
+from tests.support.waiting import eventually
 from tests.support.wire import Fault, Wire
 
 FAR = timedelta(days=40)
@@ -48,10 +50,14 @@ class Stage:
 
 
 class StoredHistory:
-    """The customers of one drawn plan, from its beginning to its end."""
+    """The customers of one drawn plan, from its beginning to its end.
 
-    def __init__(self, stage: Stage, plan: StoredPlan) -> None:
+    `alone`: turn by turn, so what each did is known; else several are under way at once.
+    """
+
+    def __init__(self, stage: Stage, plan: StoredPlan, *, alone: bool = True) -> None:
         self.plan = plan
+        self._alone = alone
         self.name = f"h{next(stage.numbers)}"
         self.buyers: list[Buyer] = []
         self._clock = stage.clock
@@ -70,6 +76,20 @@ class StoredHistory:
 
     async def play(self, turn: Turn) -> None:
         self._clock.set(max(self.now, self._at(turn.when)))
+        await self._take(turn)
+
+    async def play_at_once(self, turns: Sequence[Turn]) -> None:
+        """At the instant of the first; usage comes and lands in one order, beside all else."""
+        self._clock.set(max(self.now, self._at(turns[0].when)))
+        usage = [turn for turn in turns if isinstance(turn.step, Use | Repeat | LandAll)]
+        others = [turn for turn in turns if turn not in usage]
+        await asyncio.gather(self._take_in_turn(usage), *map(self._take, others))
+
+    async def _take_in_turn(self, turns: Sequence[Turn]) -> None:
+        for turn in turns:
+            await self._take(turn)
+
+    async def _take(self, turn: Turn) -> None:
         buyer = self.buyers[turn.customer % len(self.buyers)]
         match turn.step:
             case Use() | Repeat():
@@ -149,7 +169,7 @@ class StoredHistory:
         paused = (await self._books.get(path))["status"] == "paused"
         body = self._amendment(turn, step, held, paused=paused)
         answer = await self._ask(turn, f"{path}/amendments", body, 201, 409, 422)
-        if turn.keyed:
+        if turn.keyed and self._alone:
             made = len(await self._ledger.amendments(held)) - before
             assert made == (answer.status_code == 201)
 
@@ -203,8 +223,8 @@ class StoredHistory:
         answer = await self._invoice(turn, buyer, cutoff)
         if answer.status_code == 201:
             cutoff = datetime.fromisoformat(answer.json()["cutoff"])
-        if answer.status_code != 422 and cutoff >= buyer.furthest and not cutoff.microsecond:
-            await self._ledger.check(buyer, cutoff, self.now)
+        if answer.status_code != 422:
+            await self._check(buyer, cutoff)
         if answer.status_code == 201 or turn.fault:
             buyer.furthest = max(buyer.furthest, cutoff)
 
@@ -214,7 +234,7 @@ class StoredHistory:
         body = {"customer_id": buyer.id, "cutoff_date": cutoff.isoformat(), **fields}
         before = await self._ledger.invoices(buyer)
         answer = await self._ask(turn, "/v1/invoices", body, 201, 409, 422)
-        if turn.keyed:
+        if turn.keyed and self._alone:
             made = await self._ledger.invoices(buyer) - before
             assert made == (answer.status_code == 201)
         return answer
@@ -224,18 +244,29 @@ class StoredHistory:
         answer = await self._ask(turn, "/v1/invoices/bulk", body, 202)
         while run := await next_job(self._books.context):
             await self._persistent.work(turn.fault, run)
-        job = await self._books.get(f"/v1/jobs/{answer.json()['id']}")
-        assert job["status"] == "completed", job
+        job_id = answer.json()["id"]
+        await eventually(self._is_completed, job_id)
+        job = await self._books.get(f"/v1/jobs/{job_id}")
         assert job["progress"]["done"] == job["progress"]["total"]
         failed = {error["customer_id"] for error in job["result"]["errors"]}
         assert not failed & {buyer.id for buyer in self.buyers}, job
         for buyer in self.buyers:
-            if cutoff >= buyer.furthest and not cutoff.microsecond:
-                await self._ledger.check(buyer, cutoff, self.now)
+            await self._check(buyer, cutoff)
             buyer.furthest = max(buyer.furthest, cutoff)
+
+    async def _is_completed(self, job_id: str) -> bool:
+        return bool((await self._books.get(f"/v1/jobs/{job_id}"))["status"] == "completed")
+
+    async def _check(self, buyer: Buyer, cutoff: datetime) -> None:
+        """Where it is known what was billed: nothing to later cutoffs, or to one that was snapped
+        to the end of a period.
+        """
+        if self._alone and cutoff >= buyer.furthest and not cutoff.microsecond:
+            await self._ledger.check(buyer, cutoff, self.now)
 
     async def end(self) -> None:
         """Everything lands and is billed, in the end to the end of each subscription."""
+        self._alone = True
         later = self.now + FAR
         self._clock.set(later.replace(minute=0, second=0, microsecond=0) + HOUR)
         await self._land()

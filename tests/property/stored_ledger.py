@@ -15,7 +15,8 @@ AMENDMENTS = """
         plan_version, prorate, resume_at, end_at, created_at
     FROM amendments
     WHERE subscription_id = $1
-    ORDER BY effective_at, amendment_id
+    ORDER BY effective_at, created_at = effective_at,
+        CASE WHEN created_at < effective_at THEN amendment_id END, applied_no
 """
 BILLED = """
     SELECT period_start, segment_start, charge_id, sum(amount_minor)::bigint
@@ -77,7 +78,7 @@ class StoredLedger:
         return number
 
     async def amendments(self, held: Held) -> list[Amendment]:
-        """In order of taking effect."""
+        """In order of taking effect: at one instant, what waited for it before what asks for it."""
         async with self.database.connection() as conn:
             rows = await conn.fetch(AMENDMENTS, held.id)
         return [Amendment(**dict(row)) for row in rows]

@@ -7,25 +7,28 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+import msgspec
 import pytest
 from hypothesis import given, note, settings
+from hypothesis import strategies as st
 
 from abaxus_core.kernel.database import open_databases
 from abaxus_core.services import invoicing
 from tests.property.life_oracle import PERCENTILE
 from tests.property.stored_history import Stage, StoredHistory
-from tests.property.stored_lives import METRICS, StoredPlan, stored_plans
+from tests.property.stored_lives import METRICS, StoredPlan, Turn, stored_plans
 from tests.support.api import serving
 from tests.support.books import Books
 from tests.support.clock import FakeClock
 from tests.support.postgres import SETTINGS, Cluster, TestDatabases
 from tests.support.wire import Wire
 
-# As many on a database as one in ten of those on the domain alone.
-HISTORIES = int(os.environ.get("ABAXUS_TEST_HISTORIES", "2000")) // 10
+# One on a database for twelve on the domain alone.
+HISTORIES = int(os.environ.get("ABAXUS_TEST_HISTORIES", "2000")) // 12
 
 # Events may wait for days of the test's clock until they land.
 SERVED = {"API_RATE_LIMIT_RPM": "0", "INGEST_BACKLOG_AGE_MAX": "366d"}
+AT_ONCE_MAX = 5
 NEEDS: dict[str, dict[str, object]] = {
     "unique_count": {"property": "user"},
     "percentile": {"percentile": PERCENTILE},
@@ -84,3 +87,23 @@ async def test_all_lines_are_one_rating_whatever_breaks_off(stage: Stage, plan: 
         note(f"{stage.clock.now} {turn}")
         await history.play(turn)
     await history.end()
+
+
+@settings(max_examples=HISTORIES // 3)
+@given(stored_plans, st.integers(2, AT_ONCE_MAX))
+async def test_all_lines_are_one_rating_whatever_happens_at_once(
+    stage: Stage, plan: StoredPlan, at_once: int
+) -> None:
+    note(f"{plan.start_at} {plan.lead} {plan.customers} {plan.subscriptions}")
+    history = StoredHistory(stage, plan, alone=False)
+    await history.begin()
+    for place in range(0, len(plan.turns), at_once):
+        turns = [without_fault(turn) for turn in plan.turns[place : place + at_once]]
+        note(f"{stage.clock.now} {turns}")
+        await history.play_at_once(turns)
+    await history.end()
+
+
+def without_fault(turn: Turn) -> Turn:
+    """A fault would strike anyone."""
+    return msgspec.structs.replace(turn, fault=None)
