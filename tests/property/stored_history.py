@@ -1,8 +1,7 @@
 """A random life on a real database, through the API and the workers' own steps, faults and all."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 
@@ -10,10 +9,10 @@ import httpx
 import msgspec
 
 from abaxus_core.domain.instants import AHEAD_MAX
-from abaxus_core.kernel.database import Database
 from abaxus_core.services import amendments
 from tests.property.life_oracle import Event, boundary
 from tests.property.lives import HOUR, Amend, Bill, Calculate, When
+from tests.property.stage import Stage
 from tests.property.stored_buyers import Buyer, Held, event_document, make_buyers
 from tests.property.stored_ledger import StoredLedger
 from tests.property.stored_lives import (
@@ -27,26 +26,14 @@ from tests.property.stored_lives import (
     Use,
     Used,
 )
-from tests.support.books import Books, next_job
-from tests.support.clock import FakeClock
+from tests.support.books import next_job
 from tests.support.metering import land_all
 from tests.support.persistence import Persistent
 from tests.support.waiting import eventually
-from tests.support.wire import Fault, Wire
+from tests.support.wire import Fault
 
 FAR = timedelta(days=40)
 PEACE = Turn(when=When(near="now", offset=timedelta()), step=LandAll())
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Where histories are played, one after another; `direct` leads past the wire."""
-
-    books: Books
-    wire: Wire
-    clock: FakeClock
-    direct: Database
-    numbers: Iterator[int]
 
 
 class StoredHistory:

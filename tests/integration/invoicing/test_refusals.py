@@ -1,6 +1,6 @@
 """What is refused says why and at which field, and leaves every table as it was."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -270,7 +270,7 @@ async def test_subscriptions_that_are_refused(
 
 
 async def _check_refused(
-    books: Books, path: str, fields: dict[str, object], refusal: Refusal
+    books: Books, path: str, fields: Mapping[str, object], refusal: Refusal
 ) -> None:
     """With an idempotency key too, which is not used up by it."""
     before = await dump(books.context.database)
