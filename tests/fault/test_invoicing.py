@@ -28,7 +28,7 @@ from tests.support.waiting import eventually
 
 CROWD = 120
 CHUNK_SIZE = 5
-KILLS_MAX = 60
+KILLS_MAX = 20
 KILL_WITHIN_S = 0.4
 SEED = 7
 UNLUCKY = ("unlucky", "unluckier")

@@ -13,7 +13,7 @@ from tests.support.wire import Fault, Wire
 
 T = TypeVar("T")
 
-ATTEMPTS_MAX = 400
+ATTEMPTS_MAX = 1_000
 PAUSE_MS = 5
 
 
