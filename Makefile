@@ -8,6 +8,7 @@ OUT ?= invoices.json
 PORT ?= 8080
 TESTS ?=
 HISTORIES ?= 100000
+SOAKED := tests/property/test_lives.py tests/property/test_stored_lives.py tests/fault/test_bulk_cuts.py
 export PORT
 
 .DEFAULT_GOAL := help
@@ -39,7 +40,7 @@ test: env ## Run the whole suite on an embedded PostgreSQL
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
 
 soak: env ## Bill a hundred thousand random lives and rate them by brute force (HISTORIES=100000)
-	ABAXUS_TEST_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest tests/property/test_lives.py
+	ABAXUS_TEST_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest $(SOAKED)
 
 lint: env ## Format, lint, import contracts and types
 	$(BIN)/ruff format --check .
