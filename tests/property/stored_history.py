@@ -29,6 +29,7 @@ from tests.property.stored_lives import (
 from tests.support.books import next_job
 from tests.support.metering import land_all
 from tests.support.persistence import Persistent
+from tests.support.verified import findings_of
 from tests.support.waiting import eventually
 from tests.support.wire import Fault
 
@@ -49,6 +50,7 @@ class StoredHistory:
         self.buyers: list[Buyer] = []
         self._clock = stage.clock
         self._books = stage.books
+        self._direct = stage.direct
         self._ledger = StoredLedger(stage.direct)
         self._persistent = Persistent(stage.books.client, stage.wire)
         self._numbers = count(1)
@@ -276,6 +278,7 @@ class StoredHistory:
             assert refusal == (409, "NOTHING_TO_INVOICE", None)
             for held in buyer.held:
                 await self._ledger.check_applied(held, self.now)
+        assert await findings_of(self._direct, [buyer.id for buyer in self.buyers]) == []
 
     async def _ask(
         self,
