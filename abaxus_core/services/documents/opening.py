@@ -24,17 +24,21 @@ def documents_of(settings: Settings, press: Press) -> Documents:
     Raises ConfigurationError naming the file.
     """
     folder = settings.document_templates
-    faults = [] if folder is None else faults_of(folder)
-    if faults:
-        raise _fault(*faults)
-    try:
-        templates = Templates(folder)
-    except (OSError, ValueError) as error:
-        raise _fault(str(error)) from error
+    templates = _templates(folder)
     documents = Documents(templates, _manner(settings, templates), press)
     if folder is not None:
         _try_out(documents, with_pdf=(folder / INVOICE_TYPST).is_file())
     return documents
+
+
+def _templates(folder: Path | None) -> Templates:
+    try:
+        faults = [] if folder is None else faults_of(folder)
+        if not faults:
+            return Templates(folder)
+    except (OSError, ValueError) as error:
+        faults = [str(error)]
+    raise _fault(*faults)
 
 
 def _manner(settings: Settings, templates: Templates) -> Manner:

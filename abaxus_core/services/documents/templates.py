@@ -34,9 +34,9 @@ class Templates:
     """What is read here is read once: a file that changes counts from the next start on."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Raises ValueError, in a sentence that names the file, for words that will not do."""
+        """Raises ValueError, in a sentence that names the file, for what will not do as it is."""
         self._folders = (OURS,) if folder is None else (folder, OURS)
-        self.style: Final = self._path(INVOICE_STYLE).read_text("utf-8")
+        self.style: Final = _text(self._path(INVOICE_STYLE))
         self.words: Final = _words(folder)
         self.printer: Final = Printer(
             self._path(INVOICE_TYPST).read_bytes(),
@@ -66,7 +66,10 @@ class Templates:
 
 
 def faults_of(folder: Path) -> list[str]:
-    """Return what is wrong with an operator's folder before anything is made of it."""
+    """Return what is wrong with an operator's folder before anything is made of it.
+
+    Raises ValueError where a source is no text.
+    """
     if not folder.is_dir():
         return ["there is no such folder"]
     strange = sorted(
@@ -82,7 +85,7 @@ def _packages(sources: Sequence[Path], folder: Path) -> list[str]:
     return [
         f"{path.relative_to(folder)} imports a package, which would be fetched from the network"
         for path in sources
-        if _PACKAGE.search(path.read_text("utf-8"))
+        if _PACKAGE.search(_text(path))
     ]
 
 
@@ -93,3 +96,10 @@ def _words(folder: Path | None) -> Words:
         return read(folder / WORDS)
     except ValueError as error:
         raise ValueError(f"{WORDS}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not UTF-8") from error

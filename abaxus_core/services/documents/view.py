@@ -7,18 +7,16 @@ what was issued: whether it is paid is not part of it, so that it never changes.
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 import msgspec
 
-from abaxus_core.domain.decimals import divide
+from abaxus_core.domain.decimals import DECIMALS_MAX, divide, round_half_away
 from abaxus_core.domain.invoices import Invoice, Line, number_text
 from abaxus_core.domain.money import exponent
+from abaxus_core.domain.periods import Period
 from abaxus_core.domain.pricing import TierShare
 from abaxus_core.services.documents.figures import Figures
 from abaxus_core.services.documents.words import Words
-
-PRICE_DECIMALS_MAX: Final = 10
 
 
 class Seller(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,9 +105,10 @@ def present(invoice: Invoice, buyer: Buyer, manner: Manner) -> InvoiceView:
     """Return the invoice in words."""
     words, figures, currency = manner.words, manner.figures, invoice.currency
     lines = [line for line in invoice.lines if line.kind != "credit_applied"]
-    credits_ = [line for line in invoice.lines if line.kind == "credit_applied"]
-    with_tiers = _rows(lines) <= manner.rows_max
-    shown = [_Row(line, currency, manner).view(with_tiers) for line in lines[: manner.rows_max]]
+    taken = [line for line in invoice.lines if line.kind == "credit_applied"]
+    tiers_fit = _rows(lines) <= manner.rows_max
+    period = Period(start=invoice.period_start, end=invoice.period_end)
+    rows = [_Row(line, currency, period, manner) for line in lines[: manner.rows_max]]
     subtotal = figures.amount(sum(line.amount_minor for line in lines), currency)
     return InvoiceView(
         words=words,
@@ -119,16 +118,16 @@ def present(invoice: Invoice, buyer: Buyer, manner: Manner) -> InvoiceView:
         title=f"{words.invoice} {number_text(invoice.number)}",
         issued=figures.day(invoice.created_at),
         issued_at=invoice.created_at,
-        period=figures.span(invoice.period_start, invoice.period_end),
+        period=figures.span(period.start, period.end),
         cutoff=figures.end(invoice.cutoff),
         currency=currency.upper(),
         seller=manner.seller,
         buyer=buyer,
-        lines=tuple(shown),
-        lines_left_out=len(lines) - len(shown),
-        tiers_left_out=not with_tiers,
-        subtotal=subtotal if credits_ else "",
-        credits=tuple(_credit(line, currency, manner) for line in credits_),
+        lines=tuple(row.view(with_tiers=tiers_fit) for row in rows),
+        lines_left_out=len(lines) - len(rows),
+        tiers_left_out=not tiers_fit,
+        subtotal=subtotal if taken else "",
+        credits=tuple(_credit(line, currency, manner) for line in taken),
         total=figures.money(invoice.total_minor, currency),
     )
 
@@ -147,21 +146,22 @@ def _credit(line: Line, currency: str, manner: Manner) -> CreditView:
 
 
 class _Row(msgspec.Struct, frozen=True):
-    """A line on its way into words."""
+    """A line on its way into words; a stretch is named where it is not the invoice's period."""
 
     line: Line
     currency: str
+    period: Period
     manner: Manner
 
-    def view(self, with_tiers: bool) -> LineView:
+    def view(self, *, with_tiers: bool) -> LineView:
         line, figures = self.line, self.manner.figures
-        counted = line.quantity is not None and line.metric_key is not None
+        quantity = None if line.metric_key is None else line.quantity
         price = _unit_price(line)
         return LineView(
             description=line.description,
             details=tuple(self._details()),
-            quantity=figures.number(line.quantity) if counted and line.quantity is not None else "",
-            unit_price="" if price is None else figures.number(price),
+            quantity="" if quantity is None else figures.number(quantity),
+            unit_price="" if price is None else figures.number(price, exponent(self.currency)),
             amount=figures.amount(line.amount_minor, self.currency),
             tiers=self._tiers(line.tier_breakdown or ()) if with_tiers else (),
         )
@@ -169,8 +169,9 @@ class _Row(msgspec.Struct, frozen=True):
     def _details(self) -> list[str]:
         line, words, figures = self.line, self.manner.words, self.manner.figures
         details = []
-        if line.period_start is not None and line.period_end is not None:
-            details.append(figures.span(line.period_start, line.period_end))
+        stretch = _stretch(line)
+        if stretch is not None and stretch != self.period:
+            details.append(figures.span(stretch.start, stretch.end))
         if line.kind == "adjustment":
             details.append(words.adjustment)
         if line.owed_minor is not None and line.previously_billed_minor:
@@ -181,9 +182,9 @@ class _Row(msgspec.Struct, frozen=True):
 
     def _tiers(self, tiers: Sequence[TierShare]) -> tuple[TierView, ...]:
         """In columns: one count of decimals for the prices, one for the amounts."""
-        figures = self.manner.figures
-        prices = figures.column([tier.unit_price for tier in tiers])
-        amounts = figures.column([tier.amount for tier in tiers], exponent(self.currency))
+        figures, decimals = self.manner.figures, exponent(self.currency)
+        prices = figures.column([tier.unit_price for tier in tiers], decimals)
+        amounts = figures.column([tier.amount for tier in tiers], decimals)
         return tuple(
             TierView(
                 description=self._tier_description(tier),
@@ -206,9 +207,19 @@ class _Row(msgspec.Struct, frozen=True):
         return text
 
 
+def _stretch(line: Line) -> Period | None:
+    """What the line is for: its segment, of usage as far as it was counted."""
+    start, end = line.segment_start or line.period_start, line.segment_end or line.period_end
+    if line.watermark is not None and line.window_end is not None and end is not None:
+        end = min(end, line.window_end)
+    return None if start is None or end is None or end <= start else Period(start=start, end=end)
+
+
 def _unit_price(line: Line) -> Decimal | None:
     """The price of a line that has one price for every unit, and was not billed in part before."""
-    if line.pricing_model != "per_unit" or line.previously_billed_minor or not line.quantity:
+    if line.pricing_model != "per_unit" or line.previously_billed_minor:
+        return None
+    if line.quantity is None or line.quantity <= 0:
         return None
     price = divide(line.exact_amount, line.quantity)
-    return price if price == round(price, PRICE_DECIMALS_MAX) else None
+    return price if price == round_half_away(price, DECIMALS_MAX) else None

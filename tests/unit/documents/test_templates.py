@@ -100,6 +100,12 @@ def test_a_broken_one_is_named(tmp_path: Path, name: str, text: str, told: str) 
     assert "\n" not in fault
 
 
+@pytest.mark.parametrize("name", ["invoice.css", "invoice.typ", "words.toml", "mail.txt.jinja"])
+def test_what_is_no_text_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xff\xfe")
+    assert fault_of(tmp_path)
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refused:
         documents(DOCUMENT_TEMPLATES=tmp_path / "gone")

@@ -1,13 +1,15 @@
 """What a document shows of an invoice: once, for HTML, text and PDF alike."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
 
+from abaxus_core.domain.decimals import exact
 from abaxus_core.services.documents.figures import Figures
 from abaxus_core.services.documents.view import Manner, Seller, present
 from abaxus_core.services.documents.words import ENGLISH
-from tests.support.documents import credit, line, subject, tier
+from tests.support.documents import APRIL, MAY, credit, line, subject, tier
 
 MANNER = Manner(seller=Seller(), words=ENGLISH, figures=Figures("en"), rows_max=100)
 
@@ -30,13 +32,22 @@ def test_a_line_of_one_price_shows_it() -> None:
     assert (shown.quantity, shown.unit_price, shown.amount) == ("500,000", "0.0002", "100.00")
 
 
+def test_a_price_may_be_as_long_as_prices_are() -> None:
+    price = Decimal("9999999999999999999999999999.9999999999")
+    with exact():
+        amount = price * 3
+    (shown,) = view(line(1, exact_amount=amount, quantity=Decimal(3))).lines
+    assert shown.unit_price == "9,999,999,999,999,999,999,999,999,999.9999999999"
+
+
 def test_a_price_is_shown_only_where_it_is_known() -> None:
     partly = line(100, owed_minor=200, previously_billed_minor=100)
     nothing = line(0, quantity=Decimal(0))
+    negative = line(0, exact_amount=Decimal(0), quantity=Decimal(-5))
     endless = line(100, exact_amount=Decimal(1), quantity=Decimal(3))
     package = line(1600, pricing_model="package", quantity=Decimal(1500))
-    shown = view(partly, nothing, endless, package).lines
-    assert [one.unit_price for one in shown] == ["", "", "", ""]
+    shown = view(partly, nothing, negative, endless, package).lines
+    assert [one.unit_price for one in shown] == [""] * 5
 
 
 def test_a_fee_counts_nothing() -> None:
@@ -67,13 +78,33 @@ def test_a_flat_amount_of_a_tier_is_named() -> None:
 
 
 def test_what_was_billed_before_is_told() -> None:
-    adjusted = line(812, kind="adjustment", owed_minor=81235, previously_billed_minor=80423)
+    adjusted = line(
+        812,
+        kind="adjustment",
+        period_start=datetime(2026, 3, 1, tzinfo=UTC),
+        period_end=APRIL,
+        owed_minor=81235,
+        previously_billed_minor=80423,
+    )
     (shown,) = view(adjusted).lines
     assert shown.details == (
-        "Apr 1\u2009–\u200930, 2026",
+        "Mar 1\u2009–\u200931, 2026",
         "Adjustment of an earlier invoice",
         "812.35 USD in all, 804.23 USD of it billed before",
     )
+
+
+def test_a_line_names_its_days_where_they_are_not_the_invoices() -> None:
+    change = datetime(2026, 4, 11, tzinfo=UTC)
+    lines = (
+        line(segment_start=APRIL, segment_end=MAY),
+        line(segment_start=APRIL, segment_end=change),
+        line(segment_start=APRIL, segment_end=MAY, window_end=change, watermark=1),
+        line(segment_start=change, segment_end=MAY, window_end=change),
+        line(segment_start=change, segment_end=MAY, window_end=change, watermark=1),
+    )
+    early, late = ("Apr 1\u2009–\u200910, 2026",), ("Apr 11\u2009–\u200930, 2026",)
+    assert [one.details for one in view(*lines).lines] == [(), early, early, late, ()]
 
 
 def test_credit_stands_between_subtotal_and_total() -> None:
