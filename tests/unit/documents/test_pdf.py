@@ -154,6 +154,14 @@ def test_long_texts_stay_in_their_column() -> None:
     assert max(map(len, text.splitlines())) < 80
 
 
+def test_the_longest_figures_are_whole() -> None:
+    quantity = Decimal("9999999999999999999999999999.0123456789")
+    widest = line(92233720368547, quantity=quantity, pricing_model="package")
+    (text,) = pages_of(documents().make_pdf(subject([widest])))
+    assert "9,999,999,999,999,999,999,999,999,999.0123456789" in text
+    assert "922,337,203,685.47 USD" in text
+
+
 def test_a_page_of_one_locale() -> None:
     (text,) = pages_of(documents(DOCUMENT_LOCALE="de").make_pdf(subject([line(123456789)])))
     assert "1.234.567,89 USD" in text
