@@ -5,9 +5,9 @@ here knows a service.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx
 import msgspec
@@ -15,6 +15,9 @@ import msgspec
 from abaxus_core.plugin.email import EmailOutcome, Scope, Unsendable
 
 RETRY_AFTER_DIGITS_MAX: Final = 9
+EPOCH_DIGITS_MAX: Final = 11
+
+T = TypeVar("T")
 
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -28,7 +31,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     def outcome(
         self, answer: httpx.Response, *, code: str | None = None, detail: str | None = None
     ) -> EmailOutcome:
-        """The outcome of an answer that is no success; `code` goes before a word of ours."""
+        """The outcome of an answer that is no success; `code` is the service's, if it has one."""
         status = answer.status_code
         code = code or f"http_{status}"
         if status in self.deferred:
@@ -66,14 +69,23 @@ async def deliver(
         )
 
 
+def decoded(answer: httpx.Response, kind: type[T]) -> T | None:
+    """The answer's JSON; None where it is none or of another shape, as error pages are."""
+    try:
+        return msgspec.json.decode(answer.content, type=kind)
+    except msgspec.MsgspecError:
+        return None
+
+
 def retry_after_s(answer: httpx.Response) -> int | None:
     """Seconds that the answer's Retry-After asks to wait (RFC 9110, section 10.2.3).
 
     A date is held against the answer's own Date, so no clock of ours has a say.
     """
     text = answer.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit() and len(text) <= RETRY_AFTER_DIGITS_MAX:
-        return int(text)
+    seconds = _whole_seconds(text, RETRY_AFTER_DIGITS_MAX)
+    if seconds is not None:
+        return seconds
     then, now = http_date(text), answered_at(answer)
     return None if then is None or now is None else seconds_between(now, then)
 
@@ -81,6 +93,12 @@ def retry_after_s(answer: httpx.Response) -> int | None:
 def answered_at(answer: httpx.Response) -> datetime | None:
     """The answer's own Date."""
     return http_date(answer.headers.get("date", ""))
+
+
+def epoch(text: str) -> datetime | None:
+    """The instant that `text` gives in seconds since 1970; None where it gives none."""
+    seconds = _whole_seconds(text, EPOCH_DIGITS_MAX)
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def http_date(text: str) -> datetime | None:
@@ -95,3 +113,8 @@ def http_date(text: str) -> datetime | None:
 def seconds_between(start: datetime, end: datetime) -> int:
     """Whole seconds, 0 where `end` is past."""
     return max(0, int((end - start).total_seconds()))
+
+
+def _whole_seconds(text: str, digits_max: int) -> int | None:
+    number = text.isascii() and text.isdigit() and len(text) <= digits_max
+    return int(text) if number else None

@@ -124,7 +124,7 @@ class Misbehaving:
     replies: dict[str, bytes]
     port: int = 0
     said: list[bytes] = field(default_factory=list)
-    whole_messages: int = 0
+    messages: list[bytes] = field(default_factory=list)
 
     def verbs(self) -> list[str]:
         return [_verb(line) for line in self.said]
@@ -141,8 +141,8 @@ class Misbehaving:
         verb = "CONNECT"
         while await self._reply(verb, writer):
             if verb == "DATA" and self.replies["DATA"].startswith(b"354"):
-                await reader.readuntil(b"\r\n.\r\n")
-                self.whole_messages += 1
+                stuffed = await reader.readuntil(b"\r\n.\r\n")
+                self.messages.append(stuffed[:-3].replace(b"\r\n..", b"\r\n."))
                 verb = "."
                 continue
             line = await reader.readline()
