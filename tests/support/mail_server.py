@@ -13,6 +13,8 @@ from pathlib import Path
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
+from abaxus_core.kernel import plugin_manager
+
 USERNAME = "mailer"
 PASSWORD = "smtp-password-hunter2"
 
@@ -184,3 +186,9 @@ async def misbehaving(**replies: bytes) -> AsyncIterator[Misbehaving]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def smtp_to(port: int) -> plugin_manager.Plugins:
+    """The smtp plugin, configured to talk to that port in the clear."""
+    environ = {"SMTP_HOST": "localhost", "SMTP_PORT": str(port), "SMTP_SECURITY": "none"}
+    return plugin_manager.load(["smtp"], environ)
