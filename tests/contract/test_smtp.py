@@ -95,6 +95,18 @@ async def test_a_wrong_password_is_the_operators_and_is_not_repeated(authority):
     assert inbox.mails == []
 
 
+async def test_a_login_that_cannot_be_looked_at_now_is_deferred(authority):
+    async with mail_server(security="tls", authority=authority, login=True) as inbox:
+        inbox.busy = "454 4.7.0 the directory is away"
+        outcome = await send(
+            SMTP_PORT=inbox.port,
+            SMTP_CA_FILE=authority.ca_file,
+            SMTP_USERNAME=USERNAME,
+            SMTP_PASSWORD=PASSWORD,
+        )
+    assert (outcome.status, outcome.code) == ("deferred", "login_deferred")
+
+
 async def test_starttls_that_was_stripped_sends_nothing(authority):
     async with misbehaving(EHLO=b"250-mx\r\n250 AUTH PLAIN LOGIN") as server:
         outcome = await send(
@@ -156,6 +168,7 @@ async def test_tls_to_a_server_that_speaks_plainly_sends_nothing(authority):
         ("CONNECT", b"\xff\xfe nonsense", ("deferred", "unreachable", None)),
         ("EHLO", b"450 4.7.1 later", ("deferred", "hello_deferred", None)),
         ("EHLO", b"550 5.7.1 bad name", ("rejected", "hello_refused", "config")),
+        ("MAIL", b"421 4.3.2 closing", ("deferred", "sender_deferred", None)),
         ("MAIL", b"451 4.3.0 later", ("deferred", "sender_deferred", None)),
         ("MAIL", b"530 5.7.0 log in first", ("rejected", "sender_refused", "config")),
         ("MAIL", b"553 5.7.1 not yours", ("rejected", "sender_refused", "config")),

@@ -52,11 +52,14 @@ class Delivered:
 
 @dataclass
 class Inbox:
-    """What aiosmtpd asks; it takes everything. `logins` counts the passwords it was shown."""
+    """What aiosmtpd asks; it takes everything. `logins` counts the passwords it was shown, `busy` is
+    what it says to each instead of looking at it.
+    """
 
     port: int = 0
     mails: list[Delivered] = field(default_factory=list)
     logins: int = 0
+    busy: str | None = None
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
         self.mails.append(
@@ -74,6 +77,8 @@ class Inbox:
     def authenticate(self, server, session, envelope, mechanism, auth_data):
         """`handled=False` makes aiosmtpd answer 535; with True the client would wait for ever."""
         self.logins += 1
+        if self.busy:
+            return AuthResult(success=False, handled=False, message=self.busy)
         right = isinstance(auth_data, LoginPassword) and auth_data == LoginPassword(
             USERNAME.encode(), PASSWORD.encode()
         )
