@@ -4,6 +4,7 @@ Until the last byte of the message is out, nothing can have been delivered; afte
 means that nobody knows.
 """
 
+import base64
 import ssl
 from contextlib import suppress
 from typing import Final
@@ -12,6 +13,7 @@ import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponseException
 
 from abaxus_core.plugin.email import Capabilities, EmailMessage, EmailOutcome, Unsendable, mime
+from abaxus_core.plugin.settings import Secret
 from abaxus_plugins.smtp import wire
 from abaxus_plugins.smtp.settings import Settings
 
@@ -28,6 +30,7 @@ class Smtp:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._tls = ssl.create_default_context(cafile=settings.ca_file)
+        self._secrets = _spellings(settings)
 
     async def send(
         self,
@@ -51,13 +54,13 @@ class Smtp:
             await self._say_hello(client)
             await _address(client, message, content)
         except (SMTPException, OSError) as error:
-            return wire.before_data(error, self._settings.password)
+            return wire.before_data(error, *self._secrets)
         except Unsendable as error:
             return error.outcome()
         try:
             reply = await client.data(content, timeout=DATA_TIMEOUT_S)
         except (SMTPException, OSError) as error:
-            return wire.during_data(error, self._settings.password)
+            return wire.during_data(error, *self._secrets)
         with suppress(SMTPException, OSError):
             await client.quit(timeout=QUIT_TIMEOUT_S)
         return EmailOutcome(status="accepted", provider_message_id=wire.queue_id(reply.message))
@@ -110,3 +113,13 @@ async def _address(client: aiosmtplib.SMTP, message: EmailMessage, content: byte
         options.append(f"SIZE={len(content)}")
     await client.mail(message.sender, options=options)
     await client.rcpt(message.recipient)
+
+
+def _spellings(settings: Settings) -> tuple[Secret, ...]:
+    """The password as it goes over the wire: there are servers that repeat what they refuse."""
+    if settings.password is None:
+        return ()
+    password = settings.password.reveal()
+    plain = f"\0{settings.username}\0{password}"
+    encoded = (base64.b64encode(text.encode()).decode() for text in (plain, password))
+    return (settings.password, *map(Secret, encoded))

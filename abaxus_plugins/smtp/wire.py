@@ -41,7 +41,7 @@ class NoLogin(SMTPException):
     """We are to log in, and the server takes no logins."""
 
 
-def before_data(error: Exception, *secrets: Secret | None) -> EmailOutcome:
+def before_data(error: Exception, *secrets: Secret) -> EmailOutcome:
     """The outcome when it ended before the message was on its way: nothing was delivered.
 
     A server that stops being trusted or encrypted defers: whoever strips STARTTLS from a
@@ -59,7 +59,7 @@ def before_data(error: Exception, *secrets: Secret | None) -> EmailOutcome:
     return EmailOutcome(status="deferred", code="unreachable", detail=said)
 
 
-def during_data(error: Exception, *secrets: Secret | None) -> EmailOutcome:
+def during_data(error: Exception, *secrets: Secret) -> EmailOutcome:
     """The outcome when the message may have been on its way."""
     said = _said(error, *secrets)
     outcome = _of_reply(error, said) if isinstance(error, SMTPDataError) else None
@@ -103,6 +103,6 @@ def _is_tls(error: BaseException | None) -> bool:
     return False
 
 
-def _said(error: Exception, *secrets: Secret | None) -> str:
+def _said(error: Exception, *secrets: Secret) -> str:
     words = " ".join(str(part) for part in error.args[:2])
     return detail_of(words or type(error).__name__, *secrets)

@@ -1,5 +1,6 @@
 """The smtp plugin against servers on real sockets: good ones, hostile ones, dying ones."""
 
+import base64
 import email
 import email.policy
 from datetime import UTC, datetime
@@ -105,6 +106,19 @@ async def test_a_login_that_cannot_be_looked_at_now_is_deferred(authority):
             SMTP_PASSWORD=PASSWORD,
         )
     assert (outcome.status, outcome.code) == ("deferred", "login_deferred")
+
+
+async def test_a_server_that_repeats_what_it_refuses_does_not_give_the_password_away(authority):
+    sent = base64.b64encode(f"\0{USERNAME}\0{PASSWORD}".encode()).decode()
+    async with mail_server(security="tls", authority=authority, login=True) as inbox:
+        inbox.busy = f"535 5.7.8 not understood: AUTH PLAIN {sent} ({PASSWORD})"
+        outcome = await send(
+            SMTP_PORT=inbox.port,
+            SMTP_CA_FILE=authority.ca_file,
+            SMTP_USERNAME=USERNAME,
+            SMTP_PASSWORD=PASSWORD,
+        )
+    assert outcome.detail == "535 5.7.8 not understood: AUTH PLAIN *** (***)"
 
 
 async def test_starttls_that_was_stripped_sends_nothing(authority):

@@ -52,7 +52,7 @@ class Delivered:
 
 @dataclass
 class Inbox:
-    """What aiosmtpd asks; it takes everything. `logins` counts the passwords it was shown, `busy` is
+    """What aiosmtpd asks; it takes all mail. `logins` counts the passwords it was shown, `busy` is
     what it says to each instead of looking at it.
     """
 
