@@ -17,6 +17,7 @@ PSP = "NC6HT9CRT65ZGN82"
 class TestSandbox(PaymentProviderContract):
     descriptor = sandbox.register_payment_providers()[0]
     environ = {}
+    secrets = frozenset()
     methods = {
         "success": "pm_ok",
         "declined": "pm_declined",
@@ -82,6 +83,7 @@ def stripe_lists(*intents: object) -> Reply:
 class TestStripe(PaymentProviderContract):
     descriptor = stripe.register_payment_providers()[0]
     environ = {"STRIPE_SECRET_KEY": "sk_test_51Conformance"}
+    secrets = frozenset({"STRIPE_SECRET_KEY"})
     fields = frozenset(
         {
             "amount",
@@ -188,6 +190,7 @@ class TestAdyen(PaymentProviderContract):
         "ADYEN_ENVIRONMENT": "live",
         "ADYEN_LIVE_PREFIX": "1797a841fbb37ca7-AdyenDemo",
     }
+    secrets = frozenset({"ADYEN_API_KEY"})
     fields = frozenset(
         {
             "amount.currency",
