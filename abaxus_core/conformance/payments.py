@@ -142,10 +142,15 @@ class PaymentProviderContract:
     async def test_preparing_is_pure(self) -> None:
         async with self.opened() as one, self.opened() as other:
             frozen = one.provider.prepare(self.request)
-            assert (
-                frozen == one.provider.prepare(self.request) == other.provider.prepare(self.request)
-            )
+            assert frozen == one.provider.prepare(self.request)
+            assert frozen == other.provider.prepare(self.request)
             assert one.stage.sent == []
+
+    async def test_what_was_prepared_can_be_stored(self) -> None:
+        async with self.opened() as bench:
+            frozen = bench.provider.prepare(self.request)
+            stored = msgspec.json.encode(frozen)
+            assert msgspec.json.decode(stored, type=FrozenRequest) == frozen
 
     async def test_amounts_are_in_the_services_own_units(self) -> None:
         self._needs_network()

@@ -327,6 +327,18 @@ class TestThatPreparesByChance(Good):
         return msgspec.structs.replace(frozen, body=frozen.body + b" " * next(COUNTER))
 
 
+class Version(str):
+    __slots__ = ()
+
+
+@spoiled("what_was_prepared_can_be_stored")
+class TestThatPreparesWhatCannotBeStored(Good):
+    def frozen(self, path, body):
+        frozen = super().frozen(path, body)
+        headers = (("Content-Type", Version("application/json")),)
+        return msgspec.structs.replace(frozen, headers=headers)
+
+
 @spoiled("amounts_are_in_the_services_own_units", "amounts_come_back_as_they_went")
 class TestThatTakesAllForCents(Good):
     def encode(self, amount, currency):
