@@ -71,6 +71,9 @@ demo-airport: env ## Bill a year of real flights; all invoices to OUT=invoices.j
 schema: env ## Write sql/schema.sql from the migrations
 	$(BIN)/python -m tests.support.schema
 
+plugin-table: env ## Write the table of payment plugins in docs/plugins.md
+	$(BIN)/python -m tests.support.plugin_table
+
 lock: ## Lock the dependencies again (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --quiet pyproject.toml --extra embedded -o requirements/run.txt
@@ -85,4 +88,4 @@ lock: ## Lock the dependencies again (needs uv)
 	echo hatchling | uv pip compile --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --quiet - -c requirements/dev.txt -o requirements/build.txt
 
-.PHONY: help env run test soak lint check peers bench bench-large demo-airport schema lock
+.PHONY: help env run test soak lint check peers bench bench-large demo-airport schema plugin-table lock

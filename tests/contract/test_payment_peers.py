@@ -1,4 +1,4 @@
-"""Our payment plugins against doubles of Stripe and Adyen that others wrote; `make peers` fetches them.
+"""Our payment plugins against doubles of Stripe and Adyen by others, which `make peers` fetches.
 
 localstripe has no memory of keys, and does not know some of our parameters, which are taken out on
 the way to it. prism answers as Adyen's own document says, and refuses what that does not allow.
