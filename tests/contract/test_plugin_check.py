@@ -3,6 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
+from abaxus_core import app
 from abaxus_core.cli import cli
 from abaxus_core.services import plugins
 from tests.support.adyen_fake import AdyenFake
@@ -52,3 +53,18 @@ def test_the_command(monkeypatch, names, code, said):
     done = CliRunner().invoke(cli, ["plugins", "--check"])
     assert done.exit_code == code
     assert said in done.output
+
+
+def test_what_serves_test_mode_can_reach_nobody_whatever_is_configured():
+    environ = {
+        "DATABASE_URL": "postgresql://nowhere",
+        "API_MASTER_KEY": "m" * 32,
+        "PLUGINS": "stripe,adyen",
+        "PAYMENT_PROVIDER": "stripe",
+        **ENVIRON,
+    }
+    _, live, test = plugins.read(environ, app.TEST_MODE_PROVIDERS)
+    assert set(live.plugins.payment_providers) == {"stripe", "adyen"}
+    brought = [*test.plugins.payment_providers.values(), *test.plugins.email_senders.values()]
+    assert [one.descriptor.name for one in brought] == ["sandbox", "outbox"]
+    assert frozenset().union(*(one.hosts for one in brought)) == frozenset()
