@@ -145,20 +145,31 @@ async def test_it_refuses_a_fraction_of_a_cent(installed: None) -> None:
             provider.prepare(msgspec.structs.replace(REQUEST, amount=Decimal("0.001")))
 
 
+def test_the_payment_provider_passes_the_checks_as_the_page_runs_them(tmp_path: Path) -> None:
+    names = ("acme_pay/__init__.py", "acme_pay/provider.py", "tests/test_conformance.py")
+    assert re.search(r"^[6-9]\d passed", tested(tmp_path, *names), re.MULTILINE)
+
+
 def test_the_email_sender_passes_the_checks_as_the_page_runs_them(tmp_path: Path) -> None:
-    for name in ("acme_mail/__init__.py", "tests/test_acme_mail.py"):
-        file = tmp_path / name
-        file.parent.mkdir()
+    names = ("acme_mail/__init__.py", "tests/test_acme_mail.py")
+    assert re.search(r"2\d passed", tested(tmp_path, *names))
+
+
+def tested(folder: Path, *names: str) -> str:
+    """What pytest says of the page's files, in a folder of their own."""
+    for name in names:
+        file = folder / name
+        file.parent.mkdir(exist_ok=True)
         file.write_text(file_named(name))
     python = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     options = ("--asyncio-mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
     done = subprocess.run(
         [*python, *options, "-W", "error", "tests"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert re.search(r"2\d passed", done.stdout), done.stdout
+    return done.stdout
