@@ -147,15 +147,15 @@ async def test_it_refuses_a_fraction_of_a_cent(installed: None) -> None:
 
 def test_the_payment_provider_passes_the_checks_as_the_page_runs_them(tmp_path: Path) -> None:
     names = ("acme_pay/__init__.py", "acme_pay/provider.py", "tests/test_conformance.py")
-    assert re.search(r"^[6-9]\d passed", tested(tmp_path, *names), re.MULTILINE)
+    assert re.search(r"^[6-9]\d passed", run_by_pytest(tmp_path, *names), re.MULTILINE)
 
 
 def test_the_email_sender_passes_the_checks_as_the_page_runs_them(tmp_path: Path) -> None:
     names = ("acme_mail/__init__.py", "tests/test_acme_mail.py")
-    assert re.search(r"2\d passed", tested(tmp_path, *names))
+    assert re.search(r"2\d passed", run_by_pytest(tmp_path, *names))
 
 
-def tested(folder: Path, *names: str) -> str:
+def run_by_pytest(folder: Path, *names: str) -> str:
     """What pytest says of the page's files, in a folder of their own."""
     for name in names:
         file = folder / name

@@ -10,6 +10,7 @@ import msgspec
 from abaxus_core import app
 from abaxus_core.domain.customers import Customer, PaymentMethod
 from abaxus_core.domain.invoices import Draft, Invoice, Line
+from abaxus_core.domain.parties import Seller
 from abaxus_core.domain.payments import Payment
 from abaxus_core.domain.pricing import TierShare
 from abaxus_core.kernel.clock import Clock
@@ -38,6 +39,7 @@ ENVIRON = {
     "EMAIL_FROM": "billing@seller.example",
     "SELLER_NAME": "Seller GmbH",
 }
+SELLER = Seller(name="Seller GmbH")
 
 
 def make_context(
@@ -95,7 +97,7 @@ async def make_invoice(
             calculation_id=None,
             draft=_draft(total_minor, at, f"sub_{customer_id}"),
         )
-        await invoices.insert_many(conn, [new], at)
+        await invoices.insert_many(conn, [new], at, SELLER)
         await invoices.number_many(conn, [invoice_id])
 
     await database.transaction(issue)

@@ -13,28 +13,11 @@ import msgspec
 from abaxus_core.domain.decimals import DECIMALS_MAX, divide, round_half_away
 from abaxus_core.domain.invoices import Invoice, Line, number_text
 from abaxus_core.domain.money import exponent
+from abaxus_core.domain.parties import Buyer, Parties, Seller
 from abaxus_core.domain.periods import Period
 from abaxus_core.domain.pricing import TierShare
 from abaxus_core.services.documents.figures import Figures
 from abaxus_core.services.documents.words import Words
-
-
-class Seller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who issues, from settings; `address` line by line."""
-
-    name: str | None = None
-    address: tuple[str, ...] = ()
-    tax_id: str | None = None
-    email: str | None = None
-    note: str | None = None
-
-
-class Buyer(msgspec.Struct, frozen=True, kw_only=True):
-    """To whom; `id` is the caller's own."""
-
-    id: str
-    name: str | None
-    email: str | None
 
 
 class TierView(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,19 +72,18 @@ class InvoiceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
-    """How documents are written: by whom, in which words and figures, at most how long.
+    """How documents are written: in which words and figures, at most how long.
 
     `rows_max`: lines and their tiers; beyond it tiers are left out first, then lines.
     """
 
-    seller: Seller
     words: Words
     figures: Figures
     rows_max: int
     test: bool = False
 
 
-def present(invoice: Invoice, buyer: Buyer, manner: Manner) -> InvoiceView:
+def present(invoice: Invoice, parties: Parties, manner: Manner) -> InvoiceView:
     """Return the invoice in words."""
     words, figures, currency = manner.words, manner.figures, invoice.currency
     lines = [line for line in invoice.lines if line.kind != "credit_applied"]
@@ -121,8 +103,8 @@ def present(invoice: Invoice, buyer: Buyer, manner: Manner) -> InvoiceView:
         period=figures.span(period.start, period.end),
         cutoff=figures.end(invoice.cutoff),
         currency=currency.upper(),
-        seller=manner.seller,
-        buyer=buyer,
+        seller=parties.seller,
+        buyer=parties.buyer,
         lines=tuple(row.view(with_tiers=tiers_fit) for row in rows),
         lines_left_out=len(lines) - len(rows),
         tiers_left_out=not tiers_fit,

@@ -7,17 +7,17 @@ import msgspec
 
 from abaxus_core.domain.decimals import exact
 from abaxus_core.services.documents.figures import Figures
-from abaxus_core.services.documents.view import Manner, Seller, present
+from abaxus_core.services.documents.view import Manner, present
 from abaxus_core.services.documents.words import ENGLISH
 from tests.support.documents import APRIL, MAY, credit, line, subject, tier
 
-MANNER = Manner(seller=Seller(), words=ENGLISH, figures=Figures("en"), rows_max=100)
+MANNER = Manner(words=ENGLISH, figures=Figures("en"), rows_max=100)
 
 
 def view(*lines, rows_max=100, **fields):
     about = subject(lines, **fields)
     manner = msgspec.structs.replace(MANNER, rows_max=rows_max)
-    return present(about.invoice, about.buyer, manner)
+    return present(about.invoice, about.parties, manner)
 
 
 def test_the_head() -> None:
