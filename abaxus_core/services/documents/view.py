@@ -10,12 +10,11 @@ from decimal import Decimal
 
 import msgspec
 
-from abaxus_core.domain.decimals import DECIMALS_MAX, divide, round_half_away
 from abaxus_core.domain.invoices import Invoice, Line, number_text
 from abaxus_core.domain.money import exponent
 from abaxus_core.domain.parties import Buyer, Parties, Seller
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import TierShare
+from abaxus_core.domain.pricing import Step, TierShare
 from abaxus_core.services.documents.figures import Figures
 from abaxus_core.services.documents.words import Words
 
@@ -138,7 +137,7 @@ class _Row(msgspec.Struct, frozen=True):
     def view(self, *, with_tiers: bool) -> LineView:
         line, figures = self.line, self.manner.figures
         quantity = None if line.metric_key is None else line.quantity
-        price = _unit_price(line)
+        price = line.step.unit_price if line.step and line.pricing_model == "per_unit" else None
         return LineView(
             description=line.description,
             details=tuple(self._details()),
@@ -154,6 +153,8 @@ class _Row(msgspec.Struct, frozen=True):
         stretch = _stretch(line)
         if stretch is not None and stretch != self.period:
             details.append(figures.span(stretch.start, stretch.end))
+        if line.step is not None and line.step.package_size is not None:
+            details.append(self._packages(line.step, line.step.package_size))
         if line.kind == "adjustment":
             details.append(words.adjustment)
         if line.owed_minor is not None and line.previously_billed_minor:
@@ -161,6 +162,14 @@ class _Row(msgspec.Struct, frozen=True):
             billed = figures.money(line.previously_billed_minor, self.currency)
             details.append(words.billed_before.format(owed=owed, billed=billed))
         return details
+
+    def _packages(self, step: Step, size: Decimal) -> str:
+        figures = self.manner.figures
+        return self.manner.words.packages.format(
+            count=figures.number(step.quantity),
+            size=figures.number(size),
+            price=figures.number(step.unit_price, exponent(self.currency)),
+        )
 
     def _tiers(self, tiers: Sequence[TierShare]) -> tuple[TierView, ...]:
         """In columns: one count of decimals for the prices, one for the amounts."""
@@ -195,13 +204,3 @@ def _stretch(line: Line) -> Period | None:
     if line.watermark is not None and line.window_end is not None and end is not None:
         end = min(end, line.window_end)
     return None if start is None or end is None or end <= start else Period(start=start, end=end)
-
-
-def _unit_price(line: Line) -> Decimal | None:
-    """The price of a line that has one price for every unit, and was not billed in part before."""
-    if line.pricing_model != "per_unit" or line.previously_billed_minor:
-        return None
-    if line.quantity is None or line.quantity <= 0:
-        return None
-    price = divide(line.exact_amount, line.quantity)
-    return price if price == round_half_away(price, DECIMALS_MAX) else None
