@@ -2,8 +2,8 @@
 
 Field `max_connections` under the prefix `DATABASE_` is the variable `DATABASE_MAX_CONNECTIONS`.
 A variable that is empty counts as not set. A type of one's own over `str`, `Secret`, `ByteSize` or
-a path takes the text and may refuse it with a ValueError. How each type is written:
-docs/configuration.md.
+a path takes the text and may refuse it with a ValueError; so may the Struct's `__post_init__` what
+does not go together, a sentence per argument. How each type is written: docs/configuration.md.
 """
 
 import re
@@ -51,7 +51,12 @@ def read(
         except ValueError as error:
             shown = "its value is not shown" if _is_secret(field.type) else f"got {text[:80]!r}"
             faults.append(f"{name}: {error} ({shown})")
-    return (None, faults) if faults else (settings(**values), [])
+    if faults:
+        return None, faults
+    try:
+        return settings(**values), []
+    except ValueError as error:
+        return None, [str(fault) for fault in error.args]
 
 
 def variables(settings: type[msgspec.Struct], *, prefix: str = "") -> list[str]:

@@ -45,10 +45,15 @@ def host_allowed(host: str, patterns: frozenset[str]) -> bool:
 
 @asynccontextmanager
 async def open_client(
-    hosts: frozenset[str], *, plain_loopback: bool = False
+    hosts: frozenset[str],
+    *,
+    plain_loopback: bool = False,
+    network: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """The client. `plain_loopback` adds http and https to this machine, for tests only."""
-    transport = _PinnedTransport(hosts, plain_loopback=plain_loopback)
+    """The client. For tests only: `plain_loopback` adds http and https to this machine, `network`
+    carries what is allowed in place of the real one.
+    """
+    transport = _PinnedTransport(hosts, network or _network(), plain_loopback=plain_loopback)
     async with httpx.AsyncClient(
         transport=transport,
         headers={"User-Agent": "abaxus", "Accept-Encoding": "identity"},
@@ -59,13 +64,18 @@ async def open_client(
         yield client
 
 
+def _network() -> httpx.AsyncHTTPTransport:
+    limits = httpx.Limits(max_connections=CONNECTIONS_MAX)
+    return httpx.AsyncHTTPTransport(trust_env=False, retries=0, limits=limits)
+
+
 class _PinnedTransport(httpx.AsyncBaseTransport):
-    def __init__(self, hosts: frozenset[str], *, plain_loopback: bool) -> None:
+    def __init__(
+        self, hosts: frozenset[str], network: httpx.AsyncBaseTransport, *, plain_loopback: bool
+    ) -> None:
         self._hosts = hosts
         self._plain_loopback = plain_loopback
-        self._inner = httpx.AsyncHTTPTransport(
-            trust_env=False, retries=0, limits=httpx.Limits(max_connections=CONNECTIONS_MAX)
-        )
+        self._inner = network
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self._check(request)

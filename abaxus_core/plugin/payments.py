@@ -6,7 +6,7 @@ database, never retries by itself, never invents an idempotency key. Where it do
 money moved, it says so: `unknown` is always a right answer, a guess never is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from decimal import Decimal
@@ -124,7 +124,9 @@ class NotFound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefundOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a refund; the words mean what they mean in `Outcome`."""
+    """What became of a refund; the words mean what they mean in `Outcome`, and `rejected` also that
+    it was tried and failed: no money went back.
+    """
 
     status: Literal["succeeded", "pending", "rejected", "transient", "unknown"]
     provider_ref: str | None = None
@@ -136,13 +138,16 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What the core may ask of a provider.
 
     `idempotency_ttl_s`: for how long after the first send a repeated key is sure to give the first
-    answer instead of a second charge; 0 when never. `currencies`: None means any.
+    answer instead of a second charge; 0 when never. `currencies`: None means any. `refund`,
+    `cancel` and `validate`: that it is a RefundingProvider, CancellingProvider, ValidatingProvider.
     """
 
     idempotency_ttl_s: int
     fetch: bool
     find: bool
     refund: bool = False
+    cancel: bool = False
+    validate: bool = False
     currencies: frozenset[str] | None = None
 
 
@@ -217,7 +222,33 @@ class RefundingProvider(PaymentProvider, Protocol):
         ...
 
     async def fetch_refund(self, provider_ref: str, request: FrozenRequest) -> RefundOutcome:
-        """As `fetch`."""
+        """As `fetch`; `unknown` where the provider tells it to webhooks and reports alone."""
+        ...
+
+
+class CancellingProvider(PaymentProvider, Protocol):
+    """What a provider with `capabilities.cancel` also does. The core does not call it yet."""
+
+    async def cancel(
+        self, request: FrozenRequest, key: str, *, provider_ref: str | None
+    ) -> Outcome:
+        """End what an attempt left behind, so that nobody completes it later beside a new one.
+
+        `provider_ref` is the payment's if it has been named, else the request says which; `key` is
+        this cancellation's own. Returns what the payment now is: `declined` when it ended without
+        money, `succeeded` when the cancellation came too late, `unknown` when the provider has only
+        taken note.
+        """
+        ...
+
+
+class ValidatingProvider(PaymentProvider, Protocol):
+    """What a provider with `capabilities.validate` also does."""
+
+    async def validate(self) -> Sequence[str]:
+        """What is wrong with the credentials, a sentence each naming the setting; empty when the
+        provider accepts them. Reads only, says nothing of anybody. For `abaxus plugins --check`.
+        """
         ...
 
 

@@ -1,0 +1,471 @@
+"""What every payment provider is held to. An author subclasses, says how the service answers, runs
+pytest:
+
+    class TestAcme(PaymentProviderContract):
+        descriptor = acme_pay.register_payment_providers()[0]
+        environ = {"ACME_ACCOUNT": "ours", "ACME_SECRET_KEY": "key-of-the-tests"}
+        fields = frozenset({"amount", "currency", "customer", "source", "reference"})
+        headers = frozenset({"authorization", "content-type", "idempotency-key"})
+        amount_field = "amount"
+        amounts = {("157.75", "USD"): "15775", ("500", "JPY"): "500", ("0.001", "USD"): None}
+        replies = {"success": acme_takes_it, "declined": json_reply(402, {…}), …}
+
+A reply is a function from the request to the answer that the real service gives; `success` echoes
+the amount that it was asked for. Needs pytest-asyncio in its mode `auto`. docs/plugins.md says what
+each status means and lists the checks.
+"""
+
+import logging
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import ClassVar, Final, cast
+from uuid import UUID
+
+import httpx
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from abaxus_core.conformance import transport
+from abaxus_core.conformance.payment_bench import (
+    ALLOWED,
+    KEY,
+    OTHER_KEY,
+    REQUEST,
+    REQUIRED,
+    Bench,
+    LookUp,
+    Situation,
+)
+from abaxus_core.conformance.sockets import contained
+from abaxus_core.conformance.transport import Remembering, Reply, Stage
+from abaxus_core.kernel import environment, outbound, plugin_manager
+from abaxus_core.plugin import payments
+from abaxus_core.plugin.payments import (
+    CancellingProvider,
+    Capabilities,
+    ChargeRequest,
+    FrozenRequest,
+    InvalidRequest,
+    NotFound,
+    PaymentProviderDescriptor,
+    RefundingProvider,
+    RefundRequest,
+    ValidatingProvider,
+)
+from abaxus_core.plugin.settings import Secret
+
+SENT_AT: Final = datetime(2026, 5, 10, 12, tzinfo=UTC)
+NONSENSE: Final = (b"", b"<h1>Bad gateway</h1>", b"{}", b"[]", b"null", b'{"status": 7}', b"\xff{")
+"""Bodies that are no answer of any service, under any of NONSENSE_STATUSES."""
+NONSENSE_STATUSES: Final = (200, 201, 400, 402, 404, 409, 422, 500, 502, 503)
+NEVER_LEFT: Final = (httpx.ConnectError, httpx.ConnectTimeout)
+MAY_HAVE_ARRIVED: Final = (
+    httpx.ReadTimeout,
+    httpx.WriteTimeout,
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.RemoteProtocolError,
+)
+
+NOTHING: Final = transport.nonsense(500, b"")
+
+repeated = pytest.mark.parametrize("replay", [False, True], ids=["first", "repeated"])
+
+
+class PaymentProviderContract:
+    """Subclass it; the class variables are yours."""
+
+    descriptor: ClassVar[PaymentProviderDescriptor]
+    environ: ClassVar[Mapping[str, str]]
+    """Settings that are good, as an operator writes them."""
+    fields: ClassVar[frozenset[str]] = frozenset()
+    """All that a charge may say, by name: `amount.value`, `lines[].id`, `metadata[x]`."""
+    headers: ClassVar[frozenset[str]] = frozenset()
+    """The headers of a charge, in lower case, beside the usual ones."""
+    amount_field: ClassVar[str] = "amount"
+    amounts: ClassVar[Mapping[tuple[str, str], str | None]] = MappingProxyType({})
+    """Amount and currency, and what is sent for them; None: cannot be sent."""
+    replies: ClassVar[Mapping[Situation | LookUp, Reply]] = MappingProxyType({})
+    methods: ClassVar[Mapping[Situation, str]] = MappingProxyType({})
+    """Payment methods that bring a situation about, where replies do not."""
+    request: ClassVar[ChargeRequest] = REQUEST
+
+    @asynccontextmanager
+    async def opened(self, reply: Reply = NOTHING) -> AsyncIterator[Bench]:
+        """The provider over a stage; nothing else can be reached meanwhile."""
+        settings = self._settings()
+        stage = Stage(reply)
+        asked: list[str] = []
+
+        async def note(request: httpx.Request) -> None:
+            asked.append(request.url.host)
+
+        with contained() as elsewhere:
+            async with outbound.open_client(self._hosts(), network=stage) as http:
+                http.event_hooks = {"request": [note]}
+                async with self.descriptor.open(settings, http) as provider:
+                    yield Bench(provider, settings, stage, elsewhere, asked)
+
+    def test_the_descriptor_fits(self) -> None:
+        assert self.descriptor.contract == payments.CONTRACT
+        assert re.fullmatch(r"[a-z][a-z0-9-]{0,63}", self.descriptor.name)
+        assert [host for host in self._hosts() if not outbound.is_host_pattern(host)] == []
+
+    def test_each_setting_that_is_required_is_missed_by_name(self) -> None:
+        prefix = plugin_manager.settings_prefix(self.descriptor.name)
+        fields = msgspec.structs.fields(self.descriptor.settings)
+        required = [prefix + one.name.upper() for one in fields if one.required]
+        _, faults = environment.read({}, self.descriptor.settings, prefix=prefix)
+        assert faults == [f"{name} is not set" for name in required]
+
+    async def test_opening_sends_nothing(self) -> None:
+        async with self.opened() as bench:
+            assert (bench.stage.sent, bench.elsewhere) == ([], [])
+
+    async def test_the_capabilities_and_the_account_are_stable(self) -> None:
+        async with self.opened() as one, self.opened() as other:
+            can = one.provider.capabilities
+            msgspec.json.decode(msgspec.json.encode(can), type=Capabilities)
+            assert can == other.provider.capabilities
+            assert can.idempotency_ttl_s >= 0
+            assert one.provider.account == other.provider.account != ""
+
+    async def test_preparing_is_pure(self) -> None:
+        async with self.opened() as one, self.opened() as other:
+            frozen = one.provider.prepare(self.request)
+            assert (
+                frozen == one.provider.prepare(self.request) == other.provider.prepare(self.request)
+            )
+            assert one.stage.sent == []
+
+    async def test_amounts_are_in_the_services_own_units(self) -> None:
+        self._needs_network()
+        assert self.amounts, "`amounts` is empty"
+        async with self.opened() as bench:
+            for (amount, currency), wanted in self.amounts.items():
+                request = replace(self.request, amount=Decimal(amount), currency=currency)
+                if wanted is None:
+                    with pytest.raises(InvalidRequest):
+                        bench.provider.prepare(request)
+                else:
+                    frozen = bench.provider.prepare(request)
+                    assert _fields_of(frozen)[self.amount_field] == wanted, (amount, currency)
+
+    async def test_amounts_come_back_as_they_went(self) -> None:
+        self._needs_network()
+        async with self.opened(self._reply("success")) as bench:
+            for (amount, currency), wanted in self.amounts.items():
+                if wanted is not None:
+                    request = replace(self.request, amount=Decimal(amount), currency=currency)
+                    outcome = await bench.charge(bench.provider.prepare(request))
+                    echoed = (outcome.echoed_amount, (outcome.echoed_currency or "").upper())
+                    assert echoed == (Decimal(amount), currency)
+
+    async def test_only_declared_fields_are_sent(self) -> None:
+        self._needs_network()
+        async with self.opened(self._reply("success")) as bench:
+            await bench.charge(bench.provider.prepare(self.request))
+            assert set(bench.last.fields()) - self.fields == set(), "not in `fields`"
+
+    async def test_only_declared_headers_are_sent(self) -> None:
+        self._needs_network()
+        async with self.opened(self._reply("success")) as bench:
+            await bench.charge(bench.provider.prepare(self.request))
+            sent = set(bench.last.headers)
+            assert sent - transport.USUAL_HEADERS - self.headers == set(), "not in `headers`"
+
+    async def test_only_declared_hosts_are_contacted(self) -> None:
+        async with self.opened(self._reply("success")) as bench:
+            await bench.charge(bench.provider.prepare(self.request))
+            hosts = self._hosts()
+            strangers = [host for host in bench.asked if not outbound.host_allowed(host, hosts)]
+            assert (strangers, bench.elsewhere) == ([], [])
+
+    async def test_what_was_frozen_is_sent_under_the_key(self) -> None:
+        self._needs_network()
+        async with self.opened(self._reply("success")) as bench:
+            frozen = bench.provider.prepare(self.request)
+            await bench.charge(frozen)
+            sent = bench.last
+            assert (sent.method, sent.body) == (frozen.method, frozen.body)
+            assert sent.url.endswith(frozen.path)
+            headers = {name.lower(): value for name, value in frozen.headers}
+            assert headers.items() <= sent.headers.items()
+            if bench.provider.capabilities.idempotency_ttl_s:
+                assert KEY in sent.headers.values()
+
+    async def test_a_repeat_is_the_same_request(self) -> None:
+        self._needs_network()
+        async with self.opened(self._reply("success")) as bench:
+            frozen = bench.provider.prepare(self.request)
+            await bench.charge(frozen)
+            await bench.charge(frozen, replay=True)
+            first, again = bench.stage.sent
+            assert first == again
+
+    async def test_a_success_says_what_was_taken(self) -> None:
+        async with self.opened(self._reply("success")) as bench:
+            request = self._request("success")
+            outcome = await bench.charge(bench.provider.prepare(request))
+        assert (outcome.status, outcome.echoed_amount) == ("succeeded", self.request.amount)
+        assert (outcome.echoed_currency or "").upper() == self.request.currency
+
+    @repeated
+    async def test_another_amount_is_not_taken_for_ours(self, *, replay: bool) -> None:
+        self._needs_network()
+        async with self.opened(self._reply("wrong_amount")) as bench:
+            outcome = await bench.charge(bench.provider.prepare(self.request), replay=replay)
+        if outcome.status == "succeeded":
+            assert outcome.echoed_amount is not None
+            assert outcome.echoed_amount != self.request.amount
+        else:
+            assert outcome.status == "unknown"
+
+    @repeated
+    @pytest.mark.parametrize("situation", ALLOWED)
+    async def test_an_answer_is_taken_for_what_it_proves(
+        self, situation: Situation, *, replay: bool
+    ) -> None:
+        async with self.opened(self._reply(situation)) as bench:
+            request = self._request(situation)
+            frozen = bench.provider.prepare(request)
+            outcome = await bench.charge(frozen, replay=replay)
+        assert outcome.status in ALLOWED[situation][replay]
+        if outcome.status == "declined":
+            assert outcome.code, "a decline says why"
+            assert outcome.retry, "a decline says what would help"
+
+    @repeated
+    @pytest.mark.parametrize("error", NEVER_LEFT)
+    async def test_what_never_left_may_be_sent_again(
+        self, error: type[httpx.TransportError], *, replay: bool
+    ) -> None:
+        self._needs_network()
+        async with self.opened(transport.failing(error)) as bench:
+            outcome = await bench.charge(bench.provider.prepare(self.request), replay=replay)
+        assert outcome.status in ({"unknown"} if replay else {"transient", "unknown"})
+
+    @repeated
+    @pytest.mark.parametrize("error", MAY_HAVE_ARRIVED)
+    async def test_what_may_have_arrived_is_unknown(
+        self, error: type[httpx.TransportError], *, replay: bool
+    ) -> None:
+        self._needs_network()
+        async with self.opened(transport.failing(error)) as bench:
+            outcome = await bench.charge(bench.provider.prepare(self.request), replay=replay)
+        assert outcome.status == "unknown"
+
+    @repeated
+    async def test_half_an_answer_is_none(self, *, replay: bool) -> None:
+        self._needs_network()
+        async with self.opened(transport.halved(self._reply("success"))) as bench:
+            outcome = await bench.charge(bench.provider.prepare(self.request), replay=replay)
+        assert outcome.status == "unknown"
+
+    @repeated
+    @pytest.mark.parametrize("status", NONSENSE_STATUSES)
+    async def test_nonsense_proves_nothing(self, status: int, *, replay: bool) -> None:
+        self._needs_network()
+        async with self.opened() as bench:
+            frozen = bench.provider.prepare(self.request)
+            for content in NONSENSE:
+                reply = transport.nonsense(status, content)
+                outcome = await bench.charge(frozen, replay=replay, reply=reply)
+                assert outcome.status == "unknown", content
+
+    async def test_a_redirect_is_not_followed(self) -> None:
+        self._needs_network()
+        async with self.opened(transport.redirect) as bench:
+            outcome = await bench.charge(bench.provider.prepare(self.request))
+            assert (outcome.status, len(bench.stage.sent)) == ("unknown", 1)
+
+    async def test_it_never_sends_twice_by_itself(self) -> None:
+        self._needs_network()
+        replies = [
+            self._reply("server_error"),
+            *(transport.failing(error) for error in (*NEVER_LEFT, *MAY_HAVE_ARRIVED)),
+        ]
+        async with self.opened() as bench:
+            frozen = bench.provider.prepare(self.request)
+            for reply in replies:
+                bench.stage.sent.clear()
+                await bench.charge(frozen, reply=reply)
+                assert len(bench.stage.sent) == 1
+
+    async def test_a_lost_answer_comes_back_by_repeating(self) -> None:
+        self._needs_network()
+        service = Remembering(self._reply("success"), KEY)
+        async with self.opened(service) as bench:
+            if not bench.provider.capabilities.idempotency_ttl_s:
+                pytest.skip("it knows no keys")
+            frozen = bench.provider.prepare(self.request)
+            assert (await bench.charge(frozen)).status == "unknown"
+            assert (await bench.charge(frozen, replay=True)).status == "succeeded"
+        assert service.acted == 1, "it was charged twice"
+
+    async def test_a_named_payment_is_fetched(self) -> None:
+        async with self.opened(self._reply("success")) as bench:
+            self._needs(bench.provider.capabilities.fetch, "fetch")
+            request = self._request("success")
+            frozen = bench.provider.prepare(request)
+            charged = await bench.charge(frozen)
+            assert charged.provider_ref is not None
+            fetched = await bench.fetch(charged.provider_ref, frozen, self._reply("fetched"))
+            assert fetched.status == "succeeded"
+            assert fetched.provider_ref == charged.provider_ref
+            assert fetched.echoed_amount == self.request.amount
+            for reply in self._failures():
+                seen = await bench.fetch(charged.provider_ref, frozen, reply)
+                assert seen.status == "unknown"
+
+    async def test_a_lost_payment_is_found(self) -> None:
+        async with self.opened() as bench:
+            self._needs(bench.provider.capabilities.find, "find")
+            request = self._request("success")
+            frozen = bench.provider.prepare(request)
+            found = await bench.find(frozen, request.attempt_id, SENT_AT, self._reply("found"))
+            assert not isinstance(found, NotFound), "not found"
+            assert (found.status, found.echoed_amount) == ("succeeded", self.request.amount)
+
+    async def test_an_empty_look_is_no_proof(self) -> None:
+        """While the key is alive, and whenever the look itself fails."""
+        self._needs_network()
+        async with self.opened() as bench:
+            self._needs(bench.provider.capabilities.find, "find")
+            frozen = bench.provider.prepare(self.request)
+            for reply in (self._reply("not_found"), *self._failures()):
+                seen = await bench.find(frozen, self.request.attempt_id, SENT_AT, reply)
+                if isinstance(seen, NotFound):
+                    assert seen.conclusive is False
+                else:
+                    assert seen.status == "unknown"
+
+    async def test_what_was_left_behind_is_cancelled(self) -> None:
+        async with self.opened() as bench:
+            self._needs(bench.provider.capabilities.cancel, "cancel")
+            provider = cast("CancellingProvider", bench.provider)
+            frozen = provider.prepare(self.request)
+            reference = await self._reference(bench, frozen)
+            bench.stage.reply = self._reply("cancelled")
+            ended = await provider.cancel(frozen, OTHER_KEY, provider_ref=reference)
+            assert ended.status in ("declined", "unknown")
+            assert OTHER_KEY in bench.last.headers.values()
+            if "cancelled_too_late" in self.replies:
+                bench.stage.reply = self._reply("cancelled_too_late")
+                late = await provider.cancel(frozen, OTHER_KEY, provider_ref=reference)
+                assert late.status == "succeeded"
+
+    async def test_a_refund_is_as_careful_as_a_charge(self) -> None:
+        async with self.opened() as bench:
+            self._needs(bench.provider.capabilities.refund, "refund")
+            provider = cast("RefundingProvider", bench.provider)
+            charged = provider.prepare(self.request)
+            frozen = provider.prepare_refund(
+                RefundRequest(
+                    refund_id=UUID(int=9),
+                    provider_ref=await self._reference(bench, charged),
+                    amount=Decimal("57.75"),
+                    currency=self.request.currency,
+                )
+            )
+            bench.stage.reply = self._reply("refunded")
+            refunded = await provider.refund(frozen, OTHER_KEY, replay=False)
+            assert refunded.status in ("succeeded", "pending")
+            assert refunded.provider_ref
+            assert bench.last.body == frozen.body
+            assert OTHER_KEY in bench.last.headers.values()
+            bench.stage.reply = transport.failing(httpx.ReadTimeout)
+            assert (await provider.refund(frozen, OTHER_KEY, replay=False)).status == "unknown"
+            for status in NONSENSE_STATUSES:
+                bench.stage.reply = transport.nonsense(status, b"{}")
+                assert (await provider.refund(frozen, OTHER_KEY, replay=True)).status == "unknown"
+
+    async def test_credentials_are_validated(self) -> None:
+        async with self.opened() as bench:
+            self._needs(bench.provider.capabilities.validate, "validate")
+            provider = cast("ValidatingProvider", bench.provider)
+            bench.stage.reply = self._reply("valid")
+            assert list(await provider.validate()) == []
+            for reply in (self._reply("bad_credentials"), *self._failures()):
+                bench.stage.reply = reply
+                assert list(await provider.validate()) != []
+
+    async def test_secrets_stay_out_of_sight(
+        self, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        async with self.opened() as bench:
+            secrets = _secrets_of(bench.settings)
+            frozen = bench.provider.prepare(self.request)
+            shown = [repr(bench.settings), repr(bench.provider), str(vars(bench.provider))]
+            shown += [bench.provider.account, repr(frozen), frozen.body.decode()]
+            for reply in (*self.replies.values(), *self._failures()):
+                shown.append(repr(await bench.charge(frozen, reply=reply)))
+            shown += [f"{sent.url}\n{sent.body.decode()}" for sent in bench.stage.sent]
+        seen = "\n".join([*shown, caplog.text, *capfd.readouterr()])
+        assert [number for number, secret in enumerate(secrets) if secret in seen] == []
+
+    def _settings(self) -> msgspec.Struct:
+        prefix = plugin_manager.settings_prefix(self.descriptor.name)
+        settings, faults = environment.read(self.environ, self.descriptor.settings, prefix=prefix)
+        assert settings is not None, faults
+        return settings
+
+    def _hosts(self) -> frozenset[str]:
+        return self.descriptor.hosts(self._settings())
+
+    def _request(self, situation: Situation) -> ChargeRequest:
+        method = self.methods.get(situation, self.request.payment_method_ref)
+        return replace(self.request, payment_method_ref=method)
+
+    def _reply(self, situation: Situation | LookUp) -> Reply:
+        """How the service answers; skips where it never does so."""
+        if situation in self.replies:
+            return self.replies[situation]
+        if not self._hosts():
+            if situation in ALLOWED and situation not in self.methods:
+                pytest.skip(f"{self.descriptor.name} has no method that brings {situation} about")
+            return NOTHING
+        if situation not in REQUIRED and situation in ALLOWED:
+            pytest.skip(f"{self.descriptor.name} never answers {situation}")
+        pytest.fail(f"`replies` does not say how {self.descriptor.name} answers {situation}")
+
+    def _needs_network(self) -> None:
+        if not self._hosts():
+            pytest.skip(f"{self.descriptor.name} contacts nobody")
+
+    def _needs(self, able: bool, what: str) -> None:
+        if not able:
+            pytest.skip(f"{self.descriptor.name} has not the capability {what}")
+
+    def _failures(self) -> list[Reply]:
+        """Answers to a look-up that are no news; none where nobody is asked."""
+        if not self._hosts():
+            return []
+        return [
+            self._reply("server_error"),
+            transport.nonsense(200, b"[]"),
+            transport.nonsense(404, b"{}"),
+            transport.failing(httpx.ConnectError),
+            transport.failing(httpx.ReadTimeout),
+        ]
+
+    async def _reference(self, bench: Bench, frozen: FrozenRequest) -> str:
+        charged = await bench.charge(frozen, reply=self._reply("success"))
+        assert charged.provider_ref is not None
+        return charged.provider_ref
+
+
+def _fields_of(frozen: FrozenRequest) -> dict[str, str]:
+    headers = {name.lower(): value for name, value in frozen.headers}
+    return transport.fields_of(headers.get("content-type", ""), frozen.body)
+
+
+def _secrets_of(settings: msgspec.Struct) -> list[str]:
+    values = (getattr(settings, one.name) for one in msgspec.structs.fields(settings))
+    return [value.reveal() for value in values if isinstance(value, Secret)]

@@ -1,0 +1,120 @@
+"""What goes to Stripe and comes back, as far as we read it.
+
+Source: Stripe's API reference, version 2026-10-28.endive. Requests are forms, answers JSON.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final, TypeVar
+from urllib.parse import parse_qsl, urlencode
+
+import httpx
+import msgspec
+
+from abaxus_core.plugin.payments import FrozenRequest
+
+INTENTS: Final = "/v1/payment_intents"
+REFUNDS: Final = "/v1/refunds"
+BALANCE: Final = "/v1/balance"
+ATTEMPT: Final = "metadata[abaxus_attempt_id]"
+REFUND: Final = "metadata[abaxus_refund_id]"
+RETRY_AFTER_S_MAX: Final = 86_400
+
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+
+T = TypeVar("T")
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """The `error` of an answer, or an intent's `last_payment_error`. Its message may name payer
+    data and is not read.
+    """
+
+    type: str | None = None
+    code: str | None = None
+    decline_code: str | None = None
+    advice_code: str | None = None
+    param: str | None = None
+    payment_intent: "Intent | None" = None
+
+    @property
+    def reason(self) -> str | None:
+        return self.decline_code or self.code
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
+    """A PaymentIntent; `status` is an open enumeration."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    amount_received: int | None = None
+    livemode: bool | None = None
+    metadata: dict[str, str] | None = None
+    last_payment_error: Failure | None = None
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of every answer that is not 200."""
+
+    error: Failure
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a list of intents, newest first."""
+
+    data: list[Intent]
+    has_more: bool
+
+
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    status: str
+    amount: int
+    currency: str
+    metadata: dict[str, str] | None = None
+    failure_reason: str | None = None
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    livemode: bool
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a frozen request asked for, to hold the answer against: `id` is the attempt's or the
+    refund's, `currency` is not said again in a refund.
+    """
+
+    id: str
+    amount: int
+    currency: str | None
+
+
+def form(fields: Mapping[str, str]) -> bytes:
+    """The fields as Stripe reads them; the same order gives the same bytes."""
+    return urlencode(fields).encode()
+
+
+def asked(request: FrozenRequest, id_field: str) -> Asked:
+    """What the request asked for; `id_field` is ATTEMPT or REFUND."""
+    fields = fields_of(request)
+    return Asked(id=fields[id_field], amount=int(fields["amount"]), currency=fields.get("currency"))
+
+
+def fields_of(request: FrozenRequest) -> dict[str, str]:
+    return dict(parse_qsl(request.body.decode(), strict_parsing=True))
+
+
+def read(answer: httpx.Response, kind: type[T]) -> T | None:
+    """The answer's body, or None where it is not one."""
+    try:
+        return msgspec.json.decode(answer.content, type=kind)
+    except msgspec.MsgspecError:
+        return None
+
+
+def retry_after_s(answer: httpx.Response) -> int | None:
+    """The seconds that Stripe asks to wait; a date is not read."""
+    text = answer.headers.get("Retry-After", "")
+    return min(int(text), RETRY_AFTER_S_MAX) if _SECONDS.fullmatch(text) else None
