@@ -104,7 +104,19 @@ class NotReady(AbaxusError):
 
 
 class ProviderUnavailable(AbaxusError):
+    """`retry_after_s`: whole seconds for which the provider wants to be left alone, if it said."""
+
     default_code = "PROVIDER_UNAVAILABLE"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: int | None = None,
+        details: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message, details=details)
+        self.retry_after_s = retry_after_s
 
 
 class ConfigurationError(AbaxusError):

@@ -23,6 +23,7 @@ RAISED_AS: Mapping[str, type[errors.AbaxusError]] = {
     "AMENDMENT_NOT_FOUND": errors.NotFound,
     "INVOICE_NOT_FOUND": errors.NotFound,
     "LINE_NOT_FOUND": errors.NotFound,
+    "PAYMENT_NOT_FOUND": errors.NotFound,
     "JOB_NOT_FOUND": errors.NotFound,
     "CALCULATION_NOT_FOUND": errors.NotFound,
     "METHOD_NOT_ALLOWED": MethodNotAllowed,

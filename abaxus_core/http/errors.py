@@ -92,6 +92,8 @@ def error_headers(error: errors.AbaxusError) -> tuple[Header, ...]:
         return ((b"retry-after", b"%d" % error.retry_after_s),)
     if isinstance(error, errors.NotReady):
         return ((b"retry-after", b"%d" % RETRY_WHEN_READY_S),)
+    if isinstance(error, errors.ProviderUnavailable) and error.retry_after_s is not None:
+        return ((b"retry-after", b"%d" % error.retry_after_s),)
     if isinstance(error, errors.Unauthorized):
         return ((b"www-authenticate", b"Bearer"),)
     if isinstance(error, MethodNotAllowed):

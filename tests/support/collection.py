@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import get_args
 from uuid import UUID
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from abaxus_core import app
 from abaxus_core.domain.customers import Customer, PaymentMethod
 from abaxus_core.domain.invoices import Draft, Invoice, Line
-from abaxus_core.domain.payments import Payment
+from abaxus_core.domain.payments import Payment, PaymentState
 from abaxus_core.domain.pricing import TierShare
 from abaxus_core.kernel import config
 from abaxus_core.kernel.clock import Clock
@@ -158,7 +159,10 @@ async def invoice_of(context: Context, invoice_id: str) -> Invoice:
 async def payments_of(context: Context, invoice_id: str) -> list[Payment]:
     """The invoice's attempts, oldest first."""
     async with context.database.connection() as conn:
-        return (await payments.page_of_invoice(conn, invoice_id, 100))[::-1]
+        newest_first = await payments.page_of_invoice(
+            conn, invoice_id, get_args(PaymentState), before_id="~", rows_max=100
+        )
+    return newest_first[::-1]
 
 
 async def actions_of(context: Context, invoice_id: str) -> list[str]:
