@@ -105,6 +105,8 @@ class Bench:
     """Hosts it tried to reach by sockets of its own."""
     asked: list[str] = field(default_factory=list)
     """Hosts it asked its HTTP client for."""
+    at_opening: list[Sent] = field(default_factory=list)
+    """What it sent before it was asked anything."""
 
     async def charge(
         self, frozen: FrozenRequest, *, replay: bool = False, reply: Reply | None = None

@@ -188,4 +188,4 @@ def _of_refund(refund: Refund, asked: Asked) -> RefundOutcome:
 
 
 def _code(failure: Failure) -> str | None:
-    return "idempotency_mismatch" if failure.type == "idempotency_error" else failure.code
+    return failure.code or ("key_reused" if failure.type == "idempotency_error" else None)

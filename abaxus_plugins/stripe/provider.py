@@ -60,7 +60,7 @@ class Stripe:
 
     def __init__(self, settings: Settings, http: httpx.AsyncClient) -> None:
         self._key = settings.secret_key
-        self._version = settings.api_version
+        self._version = str(settings.api_version)
         self._http = http
         self.account = hashlib.sha256(settings.secret_key.reveal().encode()).hexdigest()
 
@@ -72,7 +72,8 @@ class Stripe:
             "payment_method": _reference(
                 _METHOD, request.payment_method_ref, "a payment method, pm_…"
             ),
-            "payment_method_types[]": "card",
+            "automatic_payment_methods[enabled]": "true",
+            "automatic_payment_methods[allow_redirects]": "never",
             "confirm": "true",
             "off_session": "true",
             "error_on_requires_action": "true",

@@ -17,6 +17,7 @@ PSP = "NC6HT9CRT65ZGN82"
 class TestSandbox(PaymentProviderContract):
     descriptor = sandbox.register_payment_providers()[0]
     environ = {}
+    secrets = frozenset()
     methods = {
         "success": "pm_ok",
         "declined": "pm_declined",
@@ -82,13 +83,15 @@ def stripe_lists(*intents: object) -> Reply:
 class TestStripe(PaymentProviderContract):
     descriptor = stripe.register_payment_providers()[0]
     environ = {"STRIPE_SECRET_KEY": "sk_test_51Conformance"}
+    secrets = frozenset({"STRIPE_SECRET_KEY"})
     fields = frozenset(
         {
             "amount",
             "currency",
             "customer",
             "payment_method",
-            "payment_method_types[]",
+            "automatic_payment_methods[enabled]",
+            "automatic_payment_methods[allow_redirects]",
             "confirm",
             "off_session",
             "error_on_requires_action",
@@ -188,6 +191,7 @@ class TestAdyen(PaymentProviderContract):
         "ADYEN_ENVIRONMENT": "live",
         "ADYEN_LIVE_PREFIX": "1797a841fbb37ca7-AdyenDemo",
     }
+    secrets = frozenset({"ADYEN_API_KEY"})
     fields = frozenset(
         {
             "amount.currency",
