@@ -12,7 +12,7 @@ from typing import Literal
 import httpx
 import msgspec
 
-from tests.support.fleet_process import Kill, Start
+from tests.support.fleet_process import Kill, Kind, Start
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -63,6 +63,10 @@ class Fleet:
     async def kill(self, member: Member) -> None:
         """End it by SIGKILL."""
         await self._ask(Kill(member.pid))
+
+    async def start(self, kind: Kind, **environ: str) -> int:
+        """The id of a process of this kind, with these variables beside the fleet's."""
+        return await self._ask(Start(kind, {**self.environ, **environ}))
 
     async def again(self, member: Member) -> Member:
         """Another one in place of one that was killed, on the same port."""
