@@ -8,6 +8,7 @@ OUT ?= invoices.json
 PORT ?= 8080
 TESTS ?=
 HISTORIES ?= 100000
+CHARGES ?= 2000
 export PORT
 
 .DEFAULT_GOAL := help
@@ -38,8 +39,9 @@ run: env ## Bill the built-in demo on an embedded PostgreSQL and keep serving (P
 test: env ## Run the whole suite on an embedded PostgreSQL
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
 
-soak: env ## Bill a hundred thousand random lives and rate them by brute force (HISTORIES=100000)
+soak: env ## Rate random lives by brute force, kill processes that charge (HISTORIES=100000 CHARGES=2000)
 	ABAXUS_TEST_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest tests/property/test_lives.py
+	ABAXUS_TEST_CHARGES=$(CHARGES) $(BIN)/python -m pytest -s tests/fault/test_payment_storm.py
 
 lint: env ## Format, lint, import contracts and types
 	$(BIN)/ruff format --check .

@@ -44,17 +44,26 @@ class Kill(msgspec.Struct, frozen=True, tag="kill"):
     pid: int
 
 
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """Whether a process has ended by itself: answered with its id, or 0."""
+
+    pid: int
+
+
 def main() -> None:
     running: set[int] = set()
     for line in iter(sys.stdin.buffer.readline, b""):
-        order = msgspec.json.decode(line, type=Start | Kill)
+        order = msgspec.json.decode(line, type=Start | Kill | Ended)
         if isinstance(order, Start):
             pid = _start(order)
             running.add(pid)
-        else:
+        elif isinstance(order, Kill):
             pid = order.pid
             _kill(pid)
             running.remove(pid)
+        else:
+            pid = os.waitpid(order.pid, os.WNOHANG)[0]
+            running.discard(pid)
         sys.stdout.buffer.write(b"%d\n" % pid)
         sys.stdout.buffer.flush()
     for pid in running:

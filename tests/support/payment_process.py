@@ -1,5 +1,6 @@
-"""An API or worker process that charges through fakes, in a time that runs fast, and that dies where
-it is told to. All else is the product's own, put together as app.py does.
+"""An API or worker process that charges through fakes, in a fast time, and dies where told.
+
+All else is the product's own, put together as app.py does.
 
 Variables beside the product's: FAKES, JSON, host → address; TIME, the JSON of a FastClock; DIES_AT,
 one of POINTS; FRESH_KEYS=1, the fault that the idempotency keys are there against.
