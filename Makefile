@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
+PEERS := .peers
+PRISM := @stoplight/prism-cli@5.14.2
 OUT ?= invoices.json
 PORT ?= 8080
 TESTS ?=
@@ -52,6 +54,13 @@ lint: env ## Format, lint, import contracts and types
 check: ## What CI runs
 	bash .ci/run
 
+# Programs of others that stand in for Stripe and Adyen, each a process of its own (localstripe is
+# under the GPL); the tests that need them are left out where they are not here.
+peers: env ## Fetch localstripe and prism, independent doubles of Stripe and Adyen
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
+	npm install --silent --no-audit --no-fund --prefix $(PEERS) $(PRISM)
+
 bench: $(BENCH_STAMP) ## Run every benchmark
 	@for name in $$($(BIN)/python -m benchmarks); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
@@ -64,6 +73,9 @@ demo-airport: env ## Bill a year of real flights; all invoices to OUT=invoices.j
 schema: env ## Write sql/schema.sql from the migrations
 	$(BIN)/python -m tests.support.schema
 
+plugin-table: env ## Write the table of payment plugins in docs/plugins.md
+	$(BIN)/python -m tests.support.plugin_table
+
 lock: ## Lock the dependencies again (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --quiet pyproject.toml --extra embedded -o requirements/run.txt
@@ -73,7 +85,9 @@ lock: ## Lock the dependencies again (needs uv)
 	  --quiet pyproject.toml -c requirements/run.txt -o requirements/image.txt
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --quiet --group bench -c requirements/dev.txt -o requirements/bench.txt
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	  --quiet --group peers -o requirements/peers.txt
 	echo hatchling | uv pip compile --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --quiet - -c requirements/dev.txt -o requirements/build.txt
 
-.PHONY: help env run test soak lint check bench bench-large demo-airport schema lock
+.PHONY: help env run test soak lint check peers bench bench-large demo-airport schema plugin-table lock

@@ -18,6 +18,7 @@ from abaxus_core.kernel import config, log, migrations, plugin_manager
 from abaxus_core.kernel.database import MODES, connect
 from abaxus_core.quarantine import quarantine
 from abaxus_core.services import api_keys
+from abaxus_core.services import plugins as provider_plugins
 from abaxus_core.services.work import SYSTEM, perform
 from abaxus_core.shell import fail, minute, run, table
 from abaxus_core.verifying import verify
@@ -109,8 +110,12 @@ def revoke_key(*, key_id: str, mode: str) -> None:
 
 
 @cli.command()
-def plugins() -> None:
+@click.option("--check", is_flag=True, help="Ask each payment provider whether it takes our key.")
+def plugins(*, check: bool) -> None:
     """What is installed, what is enabled, and the hosts it may contact."""
+    if check:
+        _check_credentials()
+        return
     listed = table("plugin", "version", "enabled", "kind", "provider", "contract", "hosts")
     for one in _describe_plugins():
         listed.add_row(
@@ -180,6 +185,16 @@ async def _revoke(key_id: str, mode: str) -> None:
         await perform(
             opened.contexts[mode], SYSTEM, lambda work: api_keys.revoke(work, key_id, mode=mode)
         )
+
+
+def _check_credentials() -> None:
+    names = config.plugin_names(os.environ)
+    checked = run(provider_plugins.check(names, os.environ))
+    for provider, faults in checked.items():
+        for sentence in faults or ("the credentials are good",):
+            click.echo(f"{provider}: {sentence}")
+    if any(checked.values()):
+        sys.exit(1)
 
 
 def _describe_plugins() -> list[plugin_manager.Description]:

@@ -1,6 +1,8 @@
 """The plugin that docs/plugins.md shows is one: installed from the page, loaded, charged with."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -140,3 +142,23 @@ async def test_it_refuses_a_fraction_of_a_cent(installed: None) -> None:
     async with acme(giving(500)) as provider:
         with pytest.raises(InvalidRequest, match="whole cents"):
             provider.prepare(msgspec.structs.replace(REQUEST, amount=Decimal("0.001")))
+
+
+def test_it_passes_the_conformance_tests_that_the_page_shows(tmp_path: Path) -> None:
+    package = tmp_path / "acme_pay"
+    package.mkdir()
+    for name in ("__init__.py", "provider.py"):
+        (package / name).write_text(file_named(f"acme_pay/{name}"))
+    tests = tmp_path / "test_conformance.py"
+    tests.write_text(file_named("tests/test_conformance.py"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "-o", "asyncio_mode=auto", tests],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^[6-9]\d passed", done.stdout, re.MULTILINE), done.stdout
