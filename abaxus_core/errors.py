@@ -15,6 +15,7 @@
     ├── RateLimited             too many requests, or a backlog too long; says when to come back
     ├── NotReady                the database does not answer, or its schema does not fit
     ├── ProviderUnavailable     nothing was sent to the provider; a retry is safe
+    ├── ChargesPaused           operators have stopped all charging for a while
     └── ConfigurationError      at start only
     InvariantBroken             a bug of ours: never caught, answered as INTERNAL, loud
 
@@ -117,6 +118,10 @@ class ProviderUnavailable(AbaxusError):
     ) -> None:
         super().__init__(message, details=details)
         self.retry_after_s = retry_after_s
+
+
+class ChargesPaused(AbaxusError):
+    default_code = "CHARGES_PAUSED"
 
 
 class ConfigurationError(AbaxusError):

@@ -38,6 +38,7 @@ STATUS: Mapping[type[errors.AbaxusError], int] = {
     errors.RateLimited: 429,
     errors.ProviderUnavailable: 502,
     errors.NotReady: 503,
+    errors.ChargesPaused: 503,
 }
 STATUS_OF_A_BUG = 500
 RETRY_WHEN_READY_S = 1

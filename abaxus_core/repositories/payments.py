@@ -23,6 +23,7 @@ _page_of_invoice = _sql.many("page_of_invoice")
 _request = _sql.one("request")
 _compare_and_set = _sql.exec("compare_and_set")
 _due = _sql.many("due")
+_unsettled = _sql.many("unsettled")
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +107,13 @@ async def page_of_invoice(
 async def due(conn: Connection, now: datetime, limit: int) -> list[Payment]:
     """Attempts whose next look is due, the longest due first."""
     return [_payment(record) for record in await _due(conn, now, limit)]
+
+
+async def unsettled(
+    conn: Connection, states: Sequence[PaymentState], rows_max: int
+) -> dict[str, int]:
+    """How many attempts are in each of the states, counted no further than `rows_max`."""
+    return {row["state"]: row["attempts"] for row in await _unsettled(conn, states, rows_max)}
 
 
 async def request(conn: Connection, payment_id: str) -> FrozenRequest:

@@ -13,6 +13,7 @@ import msgspec
 
 from abaxus_core.domain import payments as domain
 from abaxus_core.domain.payments import Payment, Reason
+from abaxus_core.errors import ChargesPaused
 from abaxus_core.plugin.payments import NotFound, Outcome, PaymentProvider
 from abaxus_core.repositories import payments
 from abaxus_core.services import attempts, charge_requests, consequences, provider_calls, refusals
@@ -53,8 +54,10 @@ async def charge(context: Context, actor: str, invoice_id: str) -> ChargeResult:
     PaymentDeclined, InvalidInput (PAYMENT_REJECTED) and ProviderUnavailable are outcomes, after
     which another attempt may be made. Before an attempt: NotFound (INVOICE_NOT_FOUND),
     IllegalTransition when paid or archived, Conflict (CHARGE_IN_PROGRESS) beside an unsettled
-    attempt, InvalidInput (NO_PAYMENT_METHOD, PROVIDER_NOT_ENABLED).
+    attempt, InvalidInput (NO_PAYMENT_METHOD, PROVIDER_NOT_ENABLED), and ChargesPaused.
     """
+    if context.settings.charges_paused:
+        raise ChargesPaused("charging is paused by the operators of this installation")
 
     async def begin(work: Work) -> Attempt | None:
         return await attempts.begin(context, work, invoice_id)
@@ -127,6 +130,8 @@ async def _claim(context: Context, work: Work, payment_id: str) -> _Errand | Non
     if stored.state == "sending":
         payment = domain.take_over(stored, now=work.now)
     way = _way(payment, provider, work.now) if provider and not trouble else None
+    if way == "send" and context.settings.charges_paused:
+        return None
     # A send stores itself, in its own T2, and counts as the check.
     if way != "send":
         after = _looking(payment, way, trouble, work.now)

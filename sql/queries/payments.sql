@@ -114,3 +114,12 @@ WHERE next_check_at <= $1
     AND state IN ('created', 'sending', 'transient', 'unknown', 'pending', 'requires_action')
 ORDER BY next_check_at
 LIMIT $2;
+
+-- name: unsettled :many
+-- params: $1 states text[], $2 rows_max int8
+-- why: how many attempts are in each of these states, counted no further than rows_max; by payments_of_state
+SELECT wanted.state, (
+    SELECT count(*)
+    FROM (SELECT 1 FROM payments WHERE payments.state = wanted.state LIMIT $2) AS counted
+) AS attempts
+FROM unnest($1::text[]) AS wanted (state);

@@ -10,6 +10,7 @@ import pytest
 from abaxus_core.domain import payments as domain
 from abaxus_core.errors import (
     AbaxusError,
+    ChargesPaused,
     Conflict,
     IllegalTransition,
     InvalidInput,
@@ -20,8 +21,9 @@ from abaxus_core.errors import (
 from abaxus_core.plugin.payments import Outcome
 from abaxus_core.repositories import customers, invoices
 from abaxus_core.repositories import payments as repository
-from abaxus_core.services import attempts, charging, payments
+from abaxus_core.services import attempts, charging, collection, payments
 from abaxus_core.services.attempts import Attempt
+from abaxus_core.services.jobs import CollectInvoice
 from abaxus_core.services.work import perform
 from tests.support.collection import (
     ACTOR,
@@ -505,6 +507,31 @@ async def test_a_sender_held_up_past_its_lease_leaves_the_send_to_who_takes_over
     await resolve_all(context, clock, invoice_id)
     assert (await invoice_of(context, invoice_id)).status == "paid"
     assert len(provider.sent) == 1
+
+
+async def test_while_charges_are_paused_nothing_is_sent_and_answers_are_still_looked_up(
+    live, clock
+):
+    provider = Remembering(lost=1)
+    running = make_context(live, clock, providers={"sandbox": provider})
+    paused = make_context(live, clock, providers={"sandbox": provider}, CHARGES_PAUSED="true")
+    lost = await make_invoice(live, clock.now)
+    fresh = await make_invoice(live, clock.now, customer_id="other")
+    await charging.charge(running, ACTOR, lost)
+
+    with pytest.raises(ChargesPaused):
+        await charging.charge(paused, ACTOR, fresh)
+    with pytest.raises(ChargesPaused):
+        await collection.charge(paused, CollectInvoice(invoice_id=fresh, actor=ACTOR))
+    (before,) = await payments_of(paused, lost)
+    await resolve_all(paused, clock, lost)
+    assert await payments_of(paused, lost) == [before]
+    assert (len(provider.sent), await payments_of(paused, fresh)) == (1, [])
+
+    clock.advance(DAY)
+    await resolve_all(paused, clock, lost)
+    assert (await invoice_of(paused, lost)).status == "paid"
+    assert (len(provider.sent), provider.finds) == (1, 1)
 
 
 class Limiting(Remembering):

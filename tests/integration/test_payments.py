@@ -232,6 +232,16 @@ async def test_what_is_known_or_still_asked_about_is_not_resolved_by_hand(api, l
     assert await invoice_now(api, invoice_id) == before
 
 
+async def test_metrics_say_how_many_wait_for_what(api, context, clock):
+    await lost_charge(context, clock, handed_over=True)
+
+    text = (await api.client.get("/metrics")).text
+
+    assert 'abaxus_payments_unsettled{mode="live",state="needs_operator"} 1.0' in text
+    assert 'abaxus_payments_unsettled{mode="live",state="unknown"} 0.0' in text
+    assert 'abaxus_payments_unsettled{mode="test",state="needs_operator"} 0.0' in text
+
+
 async def test_resolving_is_for_admins_and_says_why(api, context, clock):
     _, payment_id = await lost_charge(context, clock)
     path = f"/v1/payments/{payment_id}/resolve"

@@ -49,6 +49,7 @@ def make_context(
     providers: Mapping[str, PaymentProvider] | None = None,
     default: str | None = "sandbox",
     sender: EmailSender | None = None,
+    **settings: str,
 ) -> Context:
     """A context as the composition root makes it; the sandbox charges unless told otherwise."""
     chosen = Providers(
@@ -57,7 +58,9 @@ def make_context(
         email_provider="outbox" if sender else None,
         email_sender=sender,
     )
-    return app.context_of(config.load(ENVIRON), database, chosen, Telemetry(), clock)
+    return app.context_of(
+        config.load({**ENVIRON, **settings}), database, chosen, Telemetry(), clock
+    )
 
 
 async def make_invoice(
