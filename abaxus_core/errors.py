@@ -121,7 +121,7 @@ class ProviderUnavailable(AbaxusError):
 
 
 class ChargesPaused(AbaxusError):
-    default_code = "CHARGES_PAUSED"
+    default_code = "CHARGING_PAUSED"
 
 
 class ConfigurationError(AbaxusError):

@@ -57,7 +57,7 @@ RAISED_AS: Mapping[str, type[errors.AbaxusError]] = {
     "RATE_LIMITED": errors.RateLimited,
     "BACKLOG_FULL": errors.RateLimited,
     "PROVIDER_UNAVAILABLE": errors.ProviderUnavailable,
-    "CHARGES_PAUSED": errors.ChargesPaused,
+    "CHARGING_PAUSED": errors.ChargesPaused,
     "NOT_READY": errors.NotReady,
     "INTERNAL": errors.AbaxusError,
 }

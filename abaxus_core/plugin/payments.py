@@ -227,7 +227,9 @@ class RefundingProvider(PaymentProvider, Protocol):
 
 
 class CancellingProvider(PaymentProvider, Protocol):
-    """What a provider with `capabilities.cancel` also does. The core does not call it yet."""
+    """What a provider with `capabilities.cancel` also does: called in the worker, after a decline,
+    where the payer would have to act, and for what stayed pending too long.
+    """
 
     async def cancel(
         self, request: FrozenRequest, key: str, *, provider_ref: str | None
