@@ -28,8 +28,10 @@ PAUSE_MAX_MS: Final = 200
 # An attempt that failed for the fifth time waits for an hour: SPEED makes seconds of it.
 SPEED: Final = 240
 LOOKED_AFTER_MAX_S: Final = 120
-# More would have attempts wait for hours, as they must when a provider is down.
 REQUESTS_PER_FAULT: Final = 3
+# More would have attempts wait for hours and days, as they must when a provider is down.
+SENDS_SPOILED_MAX: Final = 4
+WORST: Final = "SELECT max(sends) FROM payments WHERE settled_at IS NULL"
 # A kill for so many charges, at least.
 CHARGES_PER_KILL: Final = 4
 FAULTS: Final[tuple[Fault, ...]] = (
@@ -95,7 +97,8 @@ class Storm:
         """While somebody calls: a fault now and then, and a kill for some charges."""
         while not callers.done():
             await self.pause()
-            if len(self.it.fake.heard) >= self.faults * REQUESTS_PER_FAULT:
+            due = len(self.it.fake.heard) >= self.faults * REQUESTS_PER_FAULT
+            if due and await self.sends_at_most() < SENDS_SPOILED_MAX:
                 self.it.fake.faults.append(self.dice.choice(FAULTS))
                 self.faults += 1
             if self.killed.total() * CHARGES_PER_KILL > self.paid:
@@ -104,6 +107,11 @@ class Storm:
             await self.it.up.kill(self.members[place])
             self.killed[self.members[place].kind] += 1
             self.members[place] = await self.it.again(self.members[place])
+
+    async def sends_at_most(self) -> int:
+        """How often the attempt was sent that has had the worst luck of those under way."""
+        async with self.it.context.database.connection() as conn:
+            return int(await conn.fetchval(WORST) or 0)
 
     async def pause(self) -> None:
         await asyncio.sleep(self.dice.uniform(0, PAUSE_MAX_MS) / 1000)
