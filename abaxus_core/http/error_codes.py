@@ -13,6 +13,7 @@ RAISED_AS: Mapping[str, type[errors.AbaxusError]] = {
     "UNAUTHENTICATED": errors.Unauthorized,
     "PAYMENT_DECLINED": errors.PaymentDeclined,
     "FORBIDDEN_SCOPE": errors.Forbidden,
+    "SIGNATURE_INVALID": errors.Forbidden,
     "NOT_FOUND": errors.NotFound,
     "API_KEY_NOT_FOUND": errors.NotFound,
     "METRIC_NOT_FOUND": errors.NotFound,

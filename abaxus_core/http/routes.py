@@ -20,6 +20,7 @@ from abaxus_core.http import (
     subscriptions,
     usage,
     verification,
+    webhooks,
 )
 from abaxus_core.http.endpoint import Endpoint
 
@@ -37,6 +38,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     *invoices.ENDPOINTS,
     *invoice_lines.ENDPOINTS,
     *payments.ENDPOINTS,
+    *webhooks.ENDPOINTS,
     *verification.ENDPOINTS,
     *jobs.ENDPOINTS,
     *api_keys.ENDPOINTS,

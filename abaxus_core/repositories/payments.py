@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
@@ -16,6 +17,7 @@ _sql = queries("payments")
 _lock_bill = _sql.maybe("lock_bill")
 _insert = _sql.exec("insert")
 _get = _sql.maybe("get")
+_get_by_attempt = _sql.maybe("get_by_attempt")
 _live_of_invoice = _sql.maybe("live_of_invoice")
 _page = _sql.many("page")
 _page_of_states = _sql.many("page_of_states")
@@ -69,6 +71,12 @@ async def insert(conn: Connection, payment: Payment, request: FrozenRequest) -> 
 
 async def get(conn: Connection, payment_id: str) -> Payment | None:
     record = await _get(conn, payment_id)
+    return _payment(record) if record else None
+
+
+async def get_by_attempt(conn: Connection, attempt_id: UUID) -> Payment | None:
+    """By the id that the provider knows it by."""
+    record = await _get_by_attempt(conn, attempt_id)
     return _payment(record) if record else None
 
 

@@ -95,6 +95,15 @@ async def settle(
     return after or await _overtaken(work, before, outcome)
 
 
+async def learn(work: Work, payment: Payment, outcome: Outcome) -> None:
+    """T3 for what is learnt beside a send. What is settled stays; against it, money is an alarm."""
+    if payment.state in domain.FINAL:
+        await payments.lock_bill(work.conn, payment.invoice_id)
+        await _hold_against(work, payment, outcome)
+    else:
+        await settle(work, payment, outcome, executed_before=True)
+
+
 async def close_unsent(work: Work, payment: Payment) -> bool:
     """Give the attempt up, known not to have moved money; whether it still was as read."""
     await payments.lock_bill(work.conn, payment.invoice_id)
@@ -178,24 +187,22 @@ async def _conclude(
 
 
 async def _overtaken(work: Work, before: Payment, outcome: Outcome) -> Payment:
-    """The payment as another left it, unless that knows less: that it charged is always believed.
-
-    That it charged, against what is settled otherwise, is an alarm.
-    """
+    """The payment as another left it, unless that knows less: that it charged is believed."""
     current = await payments.get(work.conn, before.id)
     assert current is not None, "payments are never deleted"
-    if outcome.status != "succeeded":
-        return current
     if current.state in domain.FINAL:
-        agreed = current.state == "succeeded" and current.provider_payment_id in (
-            outcome.provider_ref,
-            None,
-        )
-        if not agreed:
-            await consequences.alarm_surplus(work, current, outcome.provider_ref)
-    elif current.state != "sending":
+        await _hold_against(work, current, outcome)
+    elif outcome.status == "succeeded" and current.state != "sending":
         return await _conclude(work, current, outcome, executed_before=True) or current
     return current
+
+
+async def _hold_against(work: Work, settled: Payment, outcome: Outcome) -> None:
+    """That money moved, against what is settled otherwise, is an alarm."""
+    known = (outcome.provider_ref, None)
+    agreed = settled.state == "succeeded" and settled.provider_payment_id in known
+    if outcome.status == "succeeded" and not agreed:
+        await consequences.alarm_surplus(work, settled, outcome.provider_ref)
 
 
 def _result(outcome: Outcome) -> Result:

@@ -3,6 +3,8 @@
 All in the transaction that moved the payment; what moves it is attempts.py's.
 """
 
+from typing import Final
+
 import structlog
 from msgspec.structs import replace
 
@@ -10,10 +12,15 @@ from abaxus_core.domain import payments as domain
 from abaxus_core.domain.payments import Payment
 from abaxus_core.errors import InvariantBroken
 from abaxus_core.kernel.queue import enqueue
+from abaxus_core.repositories import audit as log
 from abaxus_core.repositories import invoices
+from abaxus_core.repositories.audit import Filter
 from abaxus_core.services import audit
 from abaxus_core.services.jobs import PAYMENT_END, PAYMENT_RESOLVE, EndLeftover, ResolvePayment
 from abaxus_core.services.work import Work
+
+NEWEST: Final = 2**63 - 1
+SURPLUSES_MAX: Final = 100
 
 _log = structlog.get_logger("abaxus.charging")
 
@@ -51,7 +58,16 @@ async def schedule(work: Work, payment: Payment) -> None:
 
 
 async def alarm_surplus(work: Work, payment: Payment, provider_ref: str | None) -> None:
-    """Money has moved that nobody is owed, under this reference: an operator must refund it."""
+    """Money has moved that nobody is owed, under this reference: an operator must refund it.
+
+    Said once, however often it is found; the invoice must be locked.
+    """
+    of_invoice = Filter(
+        object_type="invoice", object_id=payment.invoice_id, action="payment.surplus"
+    )
+    said = await log.page(work.conn, of_invoice, before_no=NEWEST, rows_max=SURPLUSES_MAX)
+    if any(one.entry.data["provider_payment_id"] == provider_ref for one in said):
+        return
     surplus = replace(payment, provider_payment_id=provider_ref)
     _log.error(
         "payment.surplus",

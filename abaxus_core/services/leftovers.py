@@ -5,14 +5,13 @@ Best effort: the attempt itself is settled, or waits for its payer or an operato
 
 from typing import Final, cast
 
-from abaxus_core.domain import payments as domain
-from abaxus_core.domain.payments import Payment, PaymentState
+from abaxus_core.domain.payments import PaymentState
 from abaxus_core.errors import ProviderUnavailable
-from abaxus_core.plugin.payments import CancellingProvider, Outcome
+from abaxus_core.plugin.payments import CancellingProvider
 from abaxus_core.repositories import payments
-from abaxus_core.services import attempts, charge_requests, consequences, provider_calls
+from abaxus_core.services import attempts, charge_requests, provider_calls
 from abaxus_core.services.jobs import EndLeftover
-from abaxus_core.services.work import SYSTEM, Context, Work, perform
+from abaxus_core.services.work import SYSTEM, Context, perform
 
 ENDED: Final[frozenset[PaymentState]] = frozenset({"declined", "requires_action", "needs_operator"})
 
@@ -35,13 +34,5 @@ async def end(context: Context, order: EndLeftover) -> None:
     outcome = await provider_calls.cancel(cancelling, payment, request, str(order.key))
     if outcome.code in provider_calls.NO_ANSWER:
         raise ProviderUnavailable(f"no answer to the cancellation of {payment.id}")
-    await perform(context, SYSTEM, lambda work: _learn(work, payment, outcome))
-
-
-async def _learn(work: Work, payment: Payment, outcome: Outcome) -> None:
-    """A settled attempt stays as it is: if it charged after all, that is a surplus."""
-    if payment.state in domain.FINAL:
-        if outcome.status == "succeeded":
-            await consequences.alarm_surplus(work, payment, outcome.provider_ref)
-    elif outcome.status in ("succeeded", "declined"):
-        await attempts.settle(work, payment, outcome, executed_before=True)
+    if outcome.status in ("succeeded", "declined"):
+        await perform(context, SYSTEM, lambda work: attempts.learn(work, payment, outcome))

@@ -81,6 +81,11 @@ async def cancel(
     return _believe(answer, payment)
 
 
+def told(outcome: object, payment: Payment) -> Outcome | None:
+    """What an event of the provider's proves of a payment; None when that is no news."""
+    return _news(_believe(outcome, payment))
+
+
 async def _bounded(call: Callable[[], Awaitable[T]], payment: Payment) -> T | Outcome:
     try:
         async with asyncio.timeout(CALL_TIMEOUT_S):

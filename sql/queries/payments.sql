@@ -28,6 +28,16 @@ SELECT payment_id, invoice_id, provider, account_fingerprint, attempt_id, idempo
 FROM payments
 WHERE payment_id = $1;
 
+-- name: get_by_attempt :maybe
+-- params: $1 attempt_id uuid
+-- why: by the id that the provider knows it by, by payments_attempt_once
+SELECT payment_id, invoice_id, provider, account_fingerprint, attempt_id, idempotency_key,
+    amount_minor, currency, state, sends, maybe_executed, first_sent_at, last_sent_at, lease_id,
+    leased_until, next_check_at, retry_at, checks, provider_payment_id, code, provider_code, retry,
+    created_at, settled_at
+FROM payments
+WHERE attempt_id = $1;
+
 -- name: live_of_invoice :maybe
 -- params: $1 invoice_id text
 -- why: the attempt that keeps another out, by payments_one_live
