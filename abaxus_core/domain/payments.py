@@ -184,11 +184,12 @@ def hand_over(payment: Payment, reason: Reason) -> Payment:
 def decide(payment: Payment, decision: Decision, *, now: datetime) -> Payment:
     """The payment as an operator found it to be; `look_again` has it asked about once more."""
     assert payment.state in DECIDABLE, f"a payment that is {payment.state} is not decided by hand"
+    undecided = replace(payment, code=None, next_check_at=None, retry_at=None)
     if decision == "look_again":
         # One more check, so that whoever read it before comes too late.
         checks = payment.checks + 1
-        return replace(payment, state="unknown", checks=checks, next_check_at=now, retry_at=None)
-    return replace(payment, state=decision, next_check_at=None, retry_at=None, settled_at=now)
+        return replace(undecided, state="unknown", checks=checks, next_check_at=now)
+    return replace(undecided, state=decision, settled_at=now)
 
 
 def close_unsent(payment: Payment, *, now: datetime) -> Payment:

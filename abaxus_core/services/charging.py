@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from abaxus_core.domain import payments as domain
-from abaxus_core.domain.payments import Payment, Reason
+from abaxus_core.domain.payments import Payment
 from abaxus_core.errors import ChargesPaused
 from abaxus_core.plugin.payments import NotFound, Outcome, PaymentProvider
 from abaxus_core.repositories import payments
@@ -126,24 +126,20 @@ async def _claim(context: Context, work: Work, payment_id: str) -> _Errand | Non
     if stored.state == "transient" or (stored.state == "created" and trouble):
         await attempts.close_unsent(work, stored)
         return None
-    payment = stored
-    if stored.state == "sending":
-        payment = domain.take_over(stored, now=work.now)
+    payment = domain.take_over(stored, now=work.now) if stored.state == "sending" else stored
     way = _way(payment, provider, work.now) if provider and not trouble else None
+    if way is None or provider is None:
+        handed = domain.hand_over(payment, trouble or "nothing_left_to_ask")
+        await attempts.move(work, stored, handed)
+        return None
     if way == "send" and context.settings.charges_paused:
         return None
     # A send stores itself, in its own T2, and counts as the check.
-    if way != "send":
-        after = _looking(payment, way, trouble, work.now)
-        if not await attempts.move(work, stored, after):
-            return None
-        payment = after
-    elif stored.state == "sending" and not await attempts.move(work, stored, payment):
-        return None
-    if way is None or provider is None:
+    asked = payment if way == "send" else domain.count_check(payment, now=work.now)
+    if asked is not stored and not await attempts.move(work, stored, asked):
         return None
     request = await payments.request(work.conn, payment_id)
-    return _Errand(way=way, attempt=Attempt(payment=payment, provider=provider, request=request))
+    return _Errand(way=way, attempt=Attempt(payment=asked, provider=provider, request=request))
 
 
 def _is_due(payment: Payment, now: datetime) -> bool:
@@ -166,13 +162,6 @@ def _way(payment: Payment, provider: PaymentProvider, now: datetime) -> Way | No
     ):
         return "send" if payment.checks < REPLAYS_FIRST or not can.find else "find"
     return "find" if can.find else None
-
-
-def _looking(payment: Payment, way: Way | None, trouble: Reason | None, now: datetime) -> Payment:
-    """The payment while it is looked up; left to an operator where that is not possible."""
-    if way is None:
-        return domain.hand_over(payment, trouble or "nothing_left_to_ask")
-    return domain.count_check(payment, now=now)
 
 
 async def _learn(context: Context, payment: Payment, news: Outcome | NotFound | None) -> None:

@@ -570,6 +570,23 @@ class Liar(Remembering):
         return msgspec.structs.replace(super().outcome(asked), echoed_amount=asked.amount + 1)
 
 
+async def test_a_liar_that_was_talked_to_may_be_asked_again(live, clock):
+    provider = Liar()
+    context = make_context(live, clock, providers={"sandbox": provider})
+    invoice_id = await make_invoice(live, clock.now)
+    payment = (await charging.charge(context, ACTOR, invoice_id)).payment
+    await resolve_all(context, clock, invoice_id)
+
+    provider.outcome = Remembering().outcome
+    await perform(
+        context, ACTOR, lambda work: payments.resolve(work, payment.id, "look_again", "corrected")
+    )
+    await resolve_all(context, clock, invoice_id)
+
+    assert (await invoice_of(context, invoice_id)).status == "paid"
+    assert len({sent.key for sent in provider.sent}) == 1
+
+
 class LiarLater(Liar):
     """First it is pending, and only then another amount."""
 

@@ -102,13 +102,14 @@ def test_an_operator_decides_only_what_nobody_knows(state, decision):
         return
     decided = payments.decide(payment, decision, now=NOW)
     assert (decided.state, decided.settled_at, decided.next_check_at) == (decision, NOW, None)
+    assert decided.code is None
 
 
 def test_an_operator_may_have_it_asked_about_again():
-    waiting = replace(SENDING, state="needs_operator", checks=3, next_check_at=None)
+    waiting = replace(SENDING, state="needs_operator", code="amount_mismatch", checks=3)
     again = payments.decide(waiting, "look_again", now=NOW)
     assert (again.state, again.checks, again.next_check_at) == ("unknown", 4, NOW)
-    assert again.settled_at is None
+    assert (again.code, again.settled_at) == (None, None)
 
 
 def test_what_may_have_been_executed_is_sent_only_while_its_key_is_known():
