@@ -27,9 +27,9 @@ from abaxus_core.kernel.lifecycle import Service, run_services
 from abaxus_core.kernel.plugin_manager import HttpFactory
 from abaxus_core.kernel.queue_worker import QueueWorker, WorkerSettings
 from abaxus_core.services import plugins
-from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
 from abaxus_core.worker import handlers
+from tests.support.metering import shared_of
 from tests.support.providers import redirected
 
 POINTS: Final = ("before_send", "after_answer", "after_t3")
@@ -110,13 +110,13 @@ async def _opened(environ: Mapping[str, str]) -> AsyncIterator[App]:
         plugins.opened(live, http=_http(environ, death)) as providers,
         plugins.opened(test) as stand_ins,
     ):
-        telemetry = Telemetry()
+        shared = shared_of(environ)
         mortal = _Mortal(databases.live, death)
         contexts = {
-            "live": app.context_of(settings, mortal, providers, telemetry, clock),
-            "test": app.context_of(settings, databases.test, stand_ins, telemetry, clock),
+            "live": app.context_of(shared, mortal, providers, clock),
+            "test": app.context_of(shared, databases.test, stand_ins, clock),
         }
-        yield App(settings, databases, contexts, telemetry)
+        yield App(settings, databases, contexts, shared.telemetry)
 
 
 def _jobs(context: Context) -> Service:
