@@ -1,12 +1,5 @@
-"""What time it is: an argument everywhere, read from the machine only here."""
+"""What time it is, for the core: the contract's clock, which plugins read as well."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import TypeAlias
+from abaxus_core.plugin.clock import Clock, system_clock
 
-Clock: TypeAlias = Callable[[], datetime]
-
-
-def system_clock() -> datetime:
-    """The machine's instant, aware and in UTC."""
-    return datetime.now(UTC)
+__all__ = ["Clock", "system_clock"]

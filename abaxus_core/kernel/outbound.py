@@ -17,9 +17,8 @@ CONNECTIONS_MAX: Final = 20
 RESPONSE_BYTES_MAX: Final = 4 << 20
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_HOST: Final = re.compile(rf"(?:\*\.{_LABEL}\.|{_LABEL}\.)(?:{_LABEL}\.)*{_LABEL}")
+_HOST: Final = re.compile(rf"(?:\*\.{_LABEL}\.)?(?:{_LABEL}\.)*{_LABEL}")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-_ADDRESS_LIKE: Final = re.compile(r"[0-9.]+")
 
 
 class RequestRefused(httpx.TransportError):
@@ -31,8 +30,8 @@ class ResponseRefused(httpx.RemoteProtocolError):
 
 
 def is_host_pattern(text: str) -> bool:
-    """Whether `text` is a lower-case host name, or `*.` and a suffix of at least two labels."""
-    return _HOST.fullmatch(text) is not None and _ADDRESS_LIKE.fullmatch(text) is None
+    """Whether `text` is a lower-case host, or `*.` and a suffix of at least two labels."""
+    return _HOST.fullmatch(text) is not None
 
 
 def host_allowed(host: str, patterns: frozenset[str]) -> bool:

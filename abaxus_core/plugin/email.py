@@ -18,15 +18,30 @@ from typing import Any, Final, Literal, Protocol
 import httpx
 import msgspec
 
+from abaxus_core.plugin.settings import Secret
+
 CONTRACT: Final = 1
 """Of this module. A new optional field leaves it; a removal or a new duty raises it."""
 
 ADDRESS_LENGTH_MAX: Final = 254
 """RFC 5321 section 4.5.3.1.3, less the angle brackets of a path."""
 
+DETAIL_LENGTH_MAX: Final = 500
+"""Of EmailOutcome.detail, in characters."""
+
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _ADDRESS: Final = re.compile(rf"(?=.{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
+
+_MESSAGE_ID: Final = re.compile(r"<[!-;=?-~]{1,400}@[!-;=?-~]{1,255}>")
+_HEADER_NAME: Final = re.compile(r"[!-9;-~]{1,70}")
+_MEDIA_TYPE: Final = re.compile(rf"{_ATOM}/{_ATOM}(?:\.{_ATOM})*")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_ANY_ADDRESS: Final = re.compile(r"<?[^\s<>(),;:\"'\[\]]+@[^\s<>(),;:\"'\[\]]+>?")
+
+
+Scope = Literal["recipient", "config", "content"]
+"""Whose fault a rejection is: the address, the operator's account or settings, the mail itself."""
 
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +84,7 @@ class EmailOutcome(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["accepted", "deferred", "rejected", "unknown"]
     provider_message_id: str | None = None
     code: str | None = None
-    scope: Literal["recipient", "config", "content"] | None = None
+    scope: Scope | None = None
     retry_after_s: int | None = None
     detail: str | None = None
 
@@ -109,6 +124,19 @@ class EmailSenderDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     open: Callable[[Any, httpx.AsyncClient], AbstractAsyncContextManager[EmailSender]]
 
 
+class Unsendable(ValueError):
+    """Raised for what is no mail, or too large for the service: nothing was sent."""
+
+    def __init__(self, code: Literal["malformed", "too_large"], message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def outcome(self) -> EmailOutcome:
+        return EmailOutcome(
+            status="rejected", code=self.code, scope="content", detail=str(self)[:DETAIL_LENGTH_MAX]
+        )
+
+
 def is_mail_address(text: str) -> bool:
     """Whether `text` is one plain address, safe to put into a header: RFC 5321's Mailbox, as far
     as it needs neither quotes nor SMTPUTF8.
@@ -116,11 +144,58 @@ def is_mail_address(text: str) -> bool:
     return len(text) <= ADDRESS_LENGTH_MAX and _ADDRESS.fullmatch(text) is not None
 
 
+def check(message: EmailMessage) -> None:
+    """Raise Unsendable where the message could say more than it says: a line break or another
+    control character in a header, more than one address. `mime` does it, too; call it where the
+    service makes the mail.
+    """
+    headers = [value for _, value in message.headers]
+    words = [message.subject, message.sender_name or "", *headers]
+    if any(map(_CONTROL.search, words)):
+        raise Unsendable("malformed", "a header has a control character in it")
+    if not all(_HEADER_NAME.fullmatch(name) for name, _ in message.headers):
+        raise Unsendable("malformed", "a header's name is none")
+    if not (is_mail_address(message.sender) and is_mail_address(message.recipient)):
+        raise Unsendable("malformed", "sender and recipient must be one plain address each")
+    if not _MESSAGE_ID.fullmatch(message.message_id):
+        raise Unsendable("malformed", "the Message-ID is none")
+    for attachment in message.attachments:
+        if _CONTROL.search(attachment.filename) or not _MEDIA_TYPE.fullmatch(attachment.media_type):
+            raise Unsendable("malformed", "an attachment's name or media type is none")
+
+
+def bounded(content: bytes, bytes_max: int) -> bytes:
+    """`content` itself. Raises Unsendable where it is larger than the service takes."""
+    if len(content) > bytes_max:
+        raise Unsendable("too_large", f"{len(content)} bytes, the service takes {bytes_max}")
+    return content
+
+
+def mailbox(address: str, name: str | None) -> str:
+    """`"Seller, Inc." <billing@seller.example>`, for services that take From as one text."""
+    return str(Address(display_name=name or "", addr_spec=address))
+
+
+def detail_of(text: str, *secrets: Secret | None) -> str:
+    """What a service said, as it may stand in EmailOutcome.detail: in one line, without addresses
+    and these secrets.
+
+    >>> detail_of("550 5.1.1 <a@b.example>:\\r\\nno such user")
+    '550 5.1.1 <address>: no such user'
+    """
+    for secret in secrets:
+        if secret is not None:
+            text = text.replace(secret.reveal(), "***")
+    words = _CONTROL.sub(" ", _ANY_ADDRESS.sub("<address>", text)).split()
+    return " ".join(words)[:DETAIL_LENGTH_MAX]
+
+
 def mime(message: EmailMessage) -> bytes:
     """The message as RFC 5322 bytes, for services that take raw MIME: 7-bit clean, CRLF lines.
 
-    The same message gives the same bytes. Raises ValueError on a line break in a header.
+    The same message gives the same bytes. Raises Unsendable (`check`).
     """
+    check(message)
     built = MimeMessage(policy=policy.SMTP.clone(cte_type="7bit"))
     sender = Address(display_name=message.sender_name or "", addr_spec=message.sender)
     built["From"] = sender

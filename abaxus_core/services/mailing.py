@@ -4,7 +4,6 @@ What may have arrived is sent again as the same mail: same Message-ID, same byte
 good and a mail given up stay on the row, in the audit log of the invoice and in the metrics.
 """
 
-import asyncio
 from datetime import timedelta
 from typing import Final
 
@@ -13,15 +12,14 @@ import structlog
 from abaxus_core.domain.invoices import Invoice
 from abaxus_core.errors import IllegalTransition, InvalidInput, InvariantBroken, NotFound
 from abaxus_core.kernel.queue import Snooze, enqueue
-from abaxus_core.plugin.email import EmailOutcome, EmailSender, is_mail_address
+from abaxus_core.plugin.email import EmailOutcome, is_mail_address
 from abaxus_core.repositories import customers, emails, invoices
 from abaxus_core.repositories.emails import Delivery, Mail
-from abaxus_core.services import audit, invoice_mail
+from abaxus_core.services import audit, invoice_mail, sender_calls
 from abaxus_core.services.invoice_mail import Envelope
 from abaxus_core.services.jobs import EMAIL_DELIVER, DeliverEmail
 from abaxus_core.services.work import SYSTEM, Context, Work, perform
 
-DELIVERY_TIMEOUT_S: Final = 120
 DELIVERIES_MAX: Final = 12
 DELIVERY_DELAYS: Final = (
     timedelta(seconds=10),
@@ -76,35 +74,43 @@ async def deliver(context: Context, email_id: str) -> None:
     delivery = await perform(context, SYSTEM, begin)
     if delivery is None:
         return
-    outcome = await _hand_over(sender, delivery)
+    outcome = await sender_calls.hand_over(sender, delivery.message, delivery.email_id)
     context.telemetry.mail_handed_over(context.mode, provider, outcome.status)
     final = outcome.status in ("accepted", "rejected") or delivery.attempt >= DELIVERIES_MAX
 
-    async def record(work: Work) -> None:
-        await (_finish(work, delivery, outcome) if final else _note(work, delivery, outcome))
+    async def record(work: Work) -> bool:
+        step = _finish if final else _note
+        return await step(work, delivery, outcome)
 
-    await perform(context, SYSTEM, record)
+    changed = await perform(context, SYSTEM, record)
     if not final:
         raise Snooze(_delay_s(outcome, delivery.attempt))
+    if changed and outcome.status != "accepted":
+        reason = "rejected" if outcome.status == "rejected" else "given_up"
+        context.telemetry.mails_failed(context.mode, reason, 1)
 
 
 async def fail_abandoned(context: Context) -> None:
     """Give up mails whose job gave up, or died with its worker too often, for all to see."""
 
-    async def step(work: Work) -> None:
-        for mail in await emails.abandoned(work.conn, rows_max=ABANDONED_AT_ONCE_MAX):
-            await _give_up(work, mail)
+    async def step(work: Work) -> int:
+        mails = await emails.abandoned(work.conn, rows_max=ABANDONED_AT_ONCE_MAX)
+        return sum([await _give_up(work, mail) for mail in mails])
 
-    await perform(context, SYSTEM, step)
+    failed = await perform(context, SYSTEM, step)
+    context.telemetry.mails_failed(context.mode, "abandoned", failed)
 
 
-async def _give_up(work: Work, mail: Mail) -> None:
+async def _give_up(work: Work, mail: Mail) -> bool:
+    """Whether that changed anything."""
     last = f"; last: {mail.error}" if mail.error else ""
     error = f"abandoned: its job gave up{last}"[:ERROR_LENGTH_MAX]
-    if await emails.mark_failed(work.conn, mail.id, error, work.now):
-        _log.error("mail.abandoned", email_id=mail.id)
-        data = {"email_id": mail.id, "attempts": mail.attempts, "code": "abandoned"}
-        await _audit(work, "invoice.send_failed", mail.invoice_id, data)
+    if not await emails.mark_failed(work.conn, mail.id, error, work.now):
+        return False
+    _log.error("mail.abandoned", email_id=mail.id)
+    data = {"email_id": mail.id, "attempts": mail.attempts, "code": "abandoned"}
+    await _audit(work, "invoice.send_failed", mail.invoice_id, data)
+    return True
 
 
 async def _envelope(context: Context, work: Work, invoice: Invoice) -> Envelope:
@@ -144,43 +150,33 @@ def _mail(envelope: Envelope, invoice_id: str, provider: str) -> Mail:
     )
 
 
-async def _hand_over(sender: EmailSender, delivery: Delivery) -> EmailOutcome:
-    try:
-        async with asyncio.timeout(DELIVERY_TIMEOUT_S):
-            outcome: object = await sender.send(delivery.message, delivery.email_id)
-    except TimeoutError:
-        return EmailOutcome(status="unknown", code="timeout")
-    except Exception as error:  # noqa: BLE001 - a stranger's code: the mail may have gone out
-        _log.warning("sender.raised", email_id=delivery.email_id, error=type(error).__name__)
-        return EmailOutcome(status="unknown", code="plugin_error", detail=type(error).__name__)
-    if isinstance(outcome, EmailOutcome):
-        return outcome
-    return EmailOutcome(status="unknown", code="invalid_outcome")
-
-
-async def _finish(work: Work, delivery: Delivery, outcome: EmailOutcome) -> None:
+async def _finish(work: Work, delivery: Delivery, outcome: EmailOutcome) -> bool:
+    """Whether that changed anything: a mail is finished once."""
     email_id = delivery.email_id
     data: dict[str, object] = {"email_id": email_id, "attempts": delivery.attempt}
     if outcome.status == "accepted":
-        if await emails.mark_sent(work.conn, email_id, outcome.provider_message_id, work.now):
+        sent = await emails.mark_sent(work.conn, email_id, outcome.provider_message_id, work.now)
+        if sent:
             await _audit(work, "invoice.sent", delivery.invoice_id, data)
-        return
-    error = _error(outcome)
-    if await emails.mark_failed(work.conn, email_id, error, work.now):
+        return sent
+    failed = await emails.mark_failed(work.conn, email_id, _error(outcome), work.now)
+    if failed:
         _log.error("mail.failed", email_id=email_id, code=outcome.code, scope=outcome.scope)
         data |= {"code": outcome.code, "scope": outcome.scope}
         await _audit(work, "invoice.send_failed", delivery.invoice_id, data)
+    return failed
 
 
-async def _note(work: Work, delivery: Delivery, outcome: EmailOutcome) -> None:
+async def _note(work: Work, delivery: Delivery, outcome: EmailOutcome) -> bool:
     await emails.note_error(work.conn, delivery.email_id, _error(outcome))
+    return False
 
 
 def _error(outcome: EmailOutcome) -> str:
     text = f"{outcome.status}: {outcome.code or 'no reason given'}"
     if outcome.detail:
         text += f" ({outcome.detail})"
-    return text.replace("\0", "")[:ERROR_LENGTH_MAX]
+    return text[:ERROR_LENGTH_MAX]
 
 
 def _delay_s(outcome: EmailOutcome, attempt: int) -> int:

@@ -75,6 +75,12 @@ class Telemetry:
             ("mode", "provider", "outcome"),
             registry=self._registry,
         )
+        self._mails_failed = Counter(
+            "abaxus_mails_failed_total",
+            "Mails that will not be sent any more, by mode and reason.",
+            ("mode", "reason"),
+            registry=self._registry,
+        )
         self._queued = Gauge(
             "abaxus_jobs_queued",
             "Jobs that wait or run, by mode and kind.",
@@ -114,6 +120,10 @@ class Telemetry:
 
     def mail_handed_over(self, mode: str, provider: str, outcome: str) -> None:
         self._mails.labels(mode, provider, outcome).inc()
+
+    def mails_failed(self, mode: str, reason: str, count: int) -> None:
+        """`reason`: rejected, given_up, abandoned."""
+        self._mails_failed.labels(mode, reason).inc(count)
 
     def queue_measured(self, queued: dict[tuple[str, str, str], int]) -> None:
         """The queue as it is now: (mode, kind, state) → jobs; replaces what was known."""

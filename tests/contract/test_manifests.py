@@ -84,8 +84,9 @@ def test_the_committed_rendering_is_current(overlay: str) -> None:
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_kubernetes_knows_every_field(overlay: str, version: str) -> None:
-    egress = yaml.safe_load((K8S / "components/provider-egress/network-policy.yaml").read_text())
-    for manifest in [*rendered(overlay), secret_template(), egress]:
+    policies = sorted((K8S / "components").glob("*-egress/network-policy.yaml"))
+    egress = [yaml.safe_load(policy.read_text()) for policy in policies]
+    for manifest in [*rendered(overlay), secret_template(), *egress]:
         kubernetes_validate.validate(manifest, version, strict=True)
 
 

@@ -169,7 +169,7 @@ def test_two_distributions_of_one_name_are_both_named(install):
         (good(host="*"), "declares '*', which is no host"),
         (good(host="*.com"), "declares '*.com', which is no host"),
         (good(host="https://api.acme.example"), "which is no host"),
-        (good(host="10.0.0.1"), "which is no host"),
+        (good(host="10.0.0.1:443"), "which is no host"),
         ("raise RuntimeError('no licence')", "cannot be imported: RuntimeError: no licence"),
         ("import nowhere_to_be_found", "cannot be imported: ModuleNotFoundError"),
         ("", "registers no provider"),

@@ -1,6 +1,9 @@
 """The plugin that docs/plugins.md shows is one: installed from the page, loaded, charged with."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -140,3 +143,22 @@ async def test_it_refuses_a_fraction_of_a_cent(installed: None) -> None:
     async with acme(giving(500)) as provider:
         with pytest.raises(InvalidRequest, match="whole cents"):
             provider.prepare(msgspec.structs.replace(REQUEST, amount=Decimal("0.001")))
+
+
+def test_the_email_sender_passes_the_checks_as_the_page_runs_them(tmp_path: Path) -> None:
+    for name in ("acme_mail/__init__.py", "tests/test_acme_mail.py"):
+        file = tmp_path / name
+        file.parent.mkdir()
+        file.write_text(file_named(name))
+    python = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    options = ("--asyncio-mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
+    done = subprocess.run(
+        [*python, *options, "-W", "error", "tests"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"2\d passed", done.stdout), done.stdout

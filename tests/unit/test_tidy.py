@@ -13,7 +13,7 @@ ROOT = Path(abaxus_core.__file__).resolve().parent.parent
 SHIPPED = ("abaxus_core", "abaxus_plugins")
 SOURCES = sorted(path for package in SHIPPED for path in (ROOT / package).rglob("*.py"))
 DOMAIN = [path for path in SOURCES if path.is_relative_to(ROOT / "abaxus_core" / "domain")]
-CLOCK = ROOT / "abaxus_core" / "kernel" / "clock.py"
+CLOCK = ROOT / "abaxus_core" / "plugin" / "clock.py"
 
 SQL_STATEMENT = re.compile(
     r"\s*(SELECT|INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|WITH\s+\S+\s+AS|TRUNCATE|COPY\s+\S+"
