@@ -1,0 +1,123 @@
+"""Mollie, held to what every payment provider is held to; it answers as its reference says."""
+
+import doctest
+
+import abaxus_mollie
+import httpx
+import msgspec
+import pytest
+from abaxus_mollie import amounts
+from abaxus_mollie.settings import Settings
+
+from abaxus_core.conformance.payment_bench import REQUEST
+from abaxus_core.conformance.payments import PaymentProviderContract
+from abaxus_core.conformance.transport import Reply, json_reply
+from abaxus_core.plugin.settings import Token
+
+KEY = "test_dHar4XY7LxsDOtmnkVtjNVWXLSlXsM"
+ASKED = {
+    "amount": {"currency": "EUR", "value": "157.75"},
+    "metadata": {"abaxus_attempt_id": str(REQUEST.attempt_id)},
+}
+
+
+def payment(asked: dict, **changes: object) -> dict:
+    """What Mollie says of the payment that was asked for, its money taken."""
+    return {
+        "resource": "payment",
+        "id": "tr_Conformance1",
+        "mode": "test",
+        "createdAt": "2026-05-10T12:00:00+00:00",
+        "status": "paid",
+        "amount": asked["amount"],
+        "metadata": asked["metadata"],
+        "profileId": "pfl_Conformance1",
+        "sequenceType": "recurring",
+        "details": None,
+        **changes,
+    }
+
+
+def answers(**changes: object) -> Reply:
+    def reply(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(201, json=payment(msgspec.json.decode(request.content), **changes))
+
+    return reply
+
+
+def refuses(status: int, title: str, **more: str) -> Reply:
+    body = {"status": status, "title": title, "detail": f"key {KEY}", **more}
+    return json_reply(status, body, {"Content-Type": "application/hal+json"})
+
+
+def lists(*payments: dict) -> Reply:
+    body = {"count": len(payments), "_embedded": {"payments": payments}, "_links": {"next": None}}
+    return json_reply(200, body, {"Date": "Sun, 10 May 2026 13:00:00 GMT"})
+
+
+class TestMollie(PaymentProviderContract):
+    descriptor = abaxus_mollie.register_payment_providers()[0]
+    environ = {"MOLLIE_API_KEY": KEY, "MOLLIE_PROFILE_ID": "pfl_Conformance1"}
+    secrets = frozenset({"MOLLIE_API_KEY"})
+    fields = frozenset(
+        {
+            "amount.currency",
+            "amount.value",
+            "description",
+            "sequenceType",
+            "customerId",
+            "mandateId",
+            "metadata.abaxus_attempt_id",
+        }
+    )
+    headers = frozenset({"authorization", "content-type", "idempotency-key"})
+    amount_field = "amount.value"
+    amounts = {
+        ("157.75", "EUR"): "157.75",
+        ("1000", "EUR"): "1000.00",
+        ("500", "JPY"): "500",
+        ("500", "ISK"): "500",
+        ("0.5", "JPY"): None,
+        ("0.001", "EUR"): None,
+        ("0", "EUR"): None,
+        ("1", "KWD"): None,
+    }
+    replies = {
+        "success": answers(),
+        "wrong_amount": answers(amount={"currency": "EUR", "value": "1.00"}),
+        "declined": answers(status="failed", details={"failureReason": "insufficient_funds"}),
+        "pending": answers(status="pending"),
+        "invalid_request": refuses(422, "Unprocessable Entity", field="mandateId"),
+        "bad_credentials": refuses(401, "Unauthorized Request"),
+        "rate_limited": refuses(429, "Too Many Requests"),
+        "key_in_use": refuses(409, "Conflict"),
+        "key_reused": refuses(400, "Bad Request"),
+        "server_error": refuses(503, "Service Unavailable"),
+        "unheard_status": answers(status="levitating"),
+        "fetched": json_reply(200, payment(ASKED)),
+        "found": lists(payment(ASKED, metadata="of another system"), payment(ASKED)),
+        "not_found": lists(payment(ASKED, metadata=None)),
+    }
+    request = msgspec.structs.replace(
+        REQUEST, customer_ref="cst_Conformance1", payment_method_ref="mdt_Conformance1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"api_key": Token("hunter2")}, "MOLLIE_API_KEY must"),
+        ({"profile_id": "our profile"}, "MOLLIE_PROFILE_ID must"),
+        ({"description": ""}, "MOLLIE_DESCRIPTION must"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_by_name(change: dict, fault: str) -> None:
+    good = {"api_key": Token(KEY), "profile_id": "pfl_1"}
+    assert Settings(**good).mode == "test"
+    with pytest.raises(ValueError, match=fault) as refused:
+        Settings(**{**good, **change})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_examples_hold() -> None:
+    assert doctest.testmod(amounts).failed == 0
