@@ -5,8 +5,6 @@ pytest:
         descriptor = acme_pay.register_payment_providers()[0]
         environ = {"ACME_ACCOUNT": "ours", "ACME_SECRET_KEY": "key-of-the-tests"}
         secrets = frozenset({"ACME_SECRET_KEY"})
-        fields = frozenset({"amount", "currency", "customer", "source", "reference"})
-        headers = frozenset({"authorization", "content-type", "idempotency-key"})
         amount_field = "amount"
         amounts = {("157.75", "USD"): "15775", ("500", "JPY"): "500", ("0.001", "USD"): None}
         replies = {"success": acme_takes_it, "declined": json_reply(402, {…}), …}
@@ -23,7 +21,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import ClassVar, Final, cast
+from typing import Any, ClassVar, Final, cast
 from uuid import UUID
 
 import httpx
@@ -43,7 +41,7 @@ from abaxus_core.conformance.payment_bench import (
     Situation,
 )
 from abaxus_core.conformance.sockets import contained
-from abaxus_core.conformance.transport import Remembering, Reply, Stage
+from abaxus_core.conformance.transport import Remembering, Reply, Sent, Stage
 from abaxus_core.kernel import environment, outbound, plugin_manager
 from abaxus_core.plugin import payments
 from abaxus_core.plugin.payments import (
@@ -85,10 +83,6 @@ class PaymentProviderContract:
     """Settings that are good, as an operator writes them."""
     secrets: ClassVar[frozenset[str]]
     """Those of `environ` whose values must never be seen."""
-    fields: ClassVar[frozenset[str]] = frozenset()
-    """All that a charge may say, by name: `amount.value`, `lines[].id`, `metadata[x]`."""
-    headers: ClassVar[frozenset[str]] = frozenset()
-    """The headers of a charge, in lower case, beside the usual ones."""
     amount_field: ClassVar[str] = "amount"
     amounts: ClassVar[Mapping[tuple[str, str], str | None]] = MappingProxyType({})
     """Amount and currency, and what is sent for them; None: cannot be sent."""
@@ -179,14 +173,21 @@ class PaymentProviderContract:
         self._needs_network()
         async with self.opened(self._reply("success")) as bench:
             await bench.charge(bench.provider.prepare(self.request))
-            assert set(bench.last.fields()) - self.fields == set(), "not in `fields`"
+            self._says_what_is_declared(bench.last)
 
     async def test_only_declared_headers_are_sent(self) -> None:
         self._needs_network()
         async with self.opened(self._reply("success")) as bench:
             await bench.charge(bench.provider.prepare(self.request))
-            sent = set(bench.last.headers)
-            assert sent - transport.USUAL_HEADERS - self.headers == set(), "not in `headers`"
+            self._names_what_is_declared(bench.last)
+
+    async def test_look_ups_and_the_rest_say_no_more(self) -> None:
+        """What the other calls say, of those that the provider is capable of."""
+        self._needs_network()
+        async with self.opened() as bench:
+            for sent in await self._every_other_call(bench):
+                self._says_what_is_declared(sent)
+                self._names_what_is_declared(sent)
 
     async def test_only_declared_hosts_are_contacted(self) -> None:
         async with self.opened(self._reply("success")) as bench:
@@ -374,14 +375,7 @@ class PaymentProviderContract:
             self._needs(bench.provider.capabilities.refund, "refund")
             provider = cast("RefundingProvider", bench.provider)
             charged = provider.prepare(self.request)
-            frozen = provider.prepare_refund(
-                RefundRequest(
-                    refund_id=UUID(int=9),
-                    provider_ref=await self._reference(bench, charged),
-                    amount=Decimal("57.75"),
-                    currency=self.request.currency,
-                )
-            )
+            frozen = provider.prepare_refund(self._refund(await self._reference(bench, charged)))
             bench.stage.reply = self._reply("refunded")
             refunded = await provider.refund(frozen, OTHER_KEY, replay=False)
             assert refunded.status in ("succeeded", "pending")
@@ -462,6 +456,44 @@ class PaymentProviderContract:
             transport.failing(httpx.ConnectError),
             transport.failing(httpx.ReadTimeout),
         ]
+
+    def _says_what_is_declared(self, sent: Sent) -> None:
+        assert set(sent.fields()) - self.descriptor.fields == set(), "not in `fields`"
+
+    def _names_what_is_declared(self, sent: Sent) -> None:
+        named = set(sent.headers) - transport.USUAL_HEADERS
+        assert named - self.descriptor.headers == set(), "not in `headers`"
+
+    async def _every_other_call(self, bench: Bench) -> list[Sent]:
+        provider, can = cast("Any", bench.provider), bench.provider.capabilities
+        frozen = provider.prepare(self.request)
+        reference = await self._reference(bench, frozen)
+        bench.stage.sent.clear()
+        if can.fetch:
+            await bench.fetch(reference, frozen, self._reply("fetched"))
+        if can.find:
+            reply = self._reply("not_found")
+            await bench.find(frozen, self.request.attempt_id, SENT_AT, reply)
+        if can.cancel:
+            bench.stage.reply = self._reply("cancelled")
+            for named in (reference, None):
+                await provider.cancel(frozen, OTHER_KEY, provider_ref=named)
+        if can.refund:
+            bench.stage.reply = self._reply("refunded")
+            back = provider.prepare_refund(self._refund(reference))
+            await provider.refund(back, OTHER_KEY, replay=False)
+        if can.validate:
+            bench.stage.reply = self._reply("valid")
+            await provider.validate()
+        return bench.stage.sent
+
+    def _refund(self, reference: str) -> RefundRequest:
+        return RefundRequest(
+            refund_id=UUID(int=9),
+            provider_ref=reference,
+            amount=Decimal("57.75"),
+            currency=self.request.currency,
+        )
 
     async def _reference(self, bench: Bench, frozen: FrozenRequest) -> str:
         charged = await bench.charge(frozen, reply=self._reply("success"))

@@ -96,6 +96,7 @@ def test_it_imports_what_a_stranger_may() -> None:
 def test_it_is_listed_as_ours_are(environment: Path) -> None:
     environ = {"PATH": os.environ["PATH"], **CONFIGURED, "COLUMNS": "200"}
     listed = abaxus(environment, environ, "plugins")
+    assert listed == abaxus(environment, environ, "plugins", "list")
     (row,) = (line.split() for line in listed.splitlines() if line.startswith("mollie "))
     assert row[1:4] == ["abaxus-mollie", "0.1.0", "yes"]
     assert row[4:] == ["payment", "mollie", "1", "api.mollie.com"]
@@ -186,6 +187,57 @@ async def test_it_charges_by_configuration_alone(world: World, environment: Path
     for kept_home in (b"Acme", b"acme", b"Base", b"inv_", paid.encode(), b"2026-04"):
         assert kept_home not in said
     assert KEY not in (environment / "log").read_text()
+
+
+@pytest.mark.parametrize("kind", ["payment", "email"])
+def test_a_new_plugin_runs_and_fails_only_where_it_is_to_fill_in(
+    environment: Path, tmp_path: Path, kind: str
+) -> None:
+    name, folder = f"acme-{kind}", tmp_path / "new"
+    usual = {"PATH": os.environ["PATH"], "COLUMNS": "200"}
+    written = abaxus(environment, usual, *_new(name, kind, folder))
+    assert str(folder / "pyproject.toml") in written
+    environments.install(environment, environments.build(folder, "wheel", tmp_path / "dist"))
+
+    settings = {f"ACME_{kind.upper()}_{one}": "x" for one in ("ACCOUNT", "SECRET_KEY", "API_KEY")}
+    hosts = abaxus(environment, {**usual, **settings, "PLUGINS": name}, "plugins", "hosts")
+    assert hosts.split()[0].endswith(f"api.{name}.example")
+
+    ran = subprocess.run(
+        [environment / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", folder],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    failed = [line for line in ran.stdout.splitlines() if line.startswith("FAILED ")]
+    assert len(failed) == 1, ran.stdout
+    assert failed[0].startswith("FAILED tests/test_filled_in.py::"), ran.stdout
+    assert "1 failed, " in ran.stdout
+    assert "README.md:3: " in ran.stdout
+
+
+def _new(name: str, kind: str, folder: Path) -> tuple[str, ...]:
+    return ("plugins", "new", name, "--kind", kind, "--into", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("mollie", "abaxus-mollie already brings a plugin 'mollie'"),
+        ("Acme", "'Acme' is no name for a plugin"),
+        ("acme_pay", "'acme_pay' is no name for a plugin"),
+        ("acme", "is there already, and not empty"),
+    ],
+)
+def test_a_new_plugin_that_cannot_be_is_refused(
+    environment: Path, tmp_path: Path, name: str, says: str
+) -> None:
+    (tmp_path / "kept").touch()
+    command = [environment / "bin" / "abaxus", *_new(name, "email", tmp_path)]
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert says in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_nothing_is_mapped_without_being_asked(tmp_path: Path) -> None:

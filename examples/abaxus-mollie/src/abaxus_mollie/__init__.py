@@ -9,6 +9,7 @@ from abaxus_core.plugin.hookspecs import hookimpl
 from abaxus_core.plugin.payments import PaymentProvider, PaymentProviderDescriptor
 from abaxus_mollie.provider import HOST, Mollie
 from abaxus_mollie.settings import Settings
+from abaxus_mollie.wire import FIELDS, HEADERS
 
 
 def hosts(_settings: Settings) -> frozenset[str]:
@@ -26,6 +27,12 @@ async def open_mollie(
 def register_payment_providers() -> list[PaymentProviderDescriptor]:
     return [
         PaymentProviderDescriptor(
-            name="mollie", contract=1, settings=Settings, hosts=hosts, open=open_mollie
+            name="mollie",
+            contract=1,
+            settings=Settings,
+            hosts=hosts,
+            open=open_mollie,
+            fields=FIELDS,
+            headers=HEADERS,
         )
     ]

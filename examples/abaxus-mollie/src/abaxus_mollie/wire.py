@@ -13,6 +13,22 @@ import msgspec
 
 PAYMENTS: Final = "/v2/payments"
 
+FIELDS: Final = frozenset(
+    {
+        "amount.currency",
+        "amount.value",
+        "description",
+        "sequenceType",
+        "customerId",
+        "mandateId",
+        "metadata.abaxus_attempt_id",
+        "limit",
+        "from",
+    }
+)
+"""All that is sent, by name."""
+HEADERS: Final = frozenset({"authorization", "content-type", "idempotency-key"})
+
 T = TypeVar("T")
 
 
