@@ -62,6 +62,9 @@ demo-airport: env ## Bill a year of real flights; all invoices to OUT=invoices.j
 schema: env ## Write sql/schema.sql from the migrations
 	$(BIN)/python -m tests.support.schema
 
+what-leaves: env ## Write docs/what-leaves-your-network.md from what the plugins declare
+	$(BIN)/python -m tests.support.what_leaves
+
 lock: ## Lock the dependencies again (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --quiet pyproject.toml --extra embedded -o requirements/run.txt
@@ -74,4 +77,4 @@ lock: ## Lock the dependencies again (needs uv)
 	echo hatchling | uv pip compile --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --quiet - -c requirements/dev.txt -o requirements/build.txt
 
-.PHONY: help env run test soak lint check bench bench-large demo-airport schema lock
+.PHONY: help env run test soak lint check bench bench-large demo-airport schema what-leaves lock

@@ -138,7 +138,7 @@ def describe(names: Iterable[str], environ: Mapping[str, str]) -> list[Descripti
             kind=one.kind,
             provider=one.descriptor.name,
             contract=one.descriptor.contract,
-            hosts=tuple(sorted(one.hosts)),
+            hosts=tuple(sorted(map(str, one.hosts))),
             fields=tuple(sorted(one.descriptor.fields)),
             headers=tuple(sorted(one.descriptor.headers)),
         )
