@@ -42,10 +42,11 @@ Written by `make what-leaves` from what the plugins declare; a test holds the pa
 conformance kit holds the plugins to what they declare. Of your own installation,
 `abaxus plugins hosts` prints the hosts, and with `--json` the fields and headers, too.
 
-Nothing leaves but what an enabled plugin sends to the hosts that it declares, by TLS, and to your
-PostgreSQL and Redis. No telemetry, no licence or update check, no fonts or scripts from elsewhere:
-the demo runs where there is no network (`tests/integration/test_alone.py`). Test mode uses
-`sandbox` and `outbox` alone, whatever is configured.
+ABAXUS connects to your PostgreSQL, and an enabled plugin to the hosts that it declares, by TLS;
+SMTP as `SMTP_SECURITY` says. Nothing else leaves: no telemetry, no licence or update check, no
+fonts or scripts from elsewhere. The demo runs where there is no network
+(`tests/integration/test_alone.py`).
+Test mode uses `sandbox` and `outbox` alone, whatever is configured.
 
 - **A payment provider** hears an amount, a currency, its own ids of the customer and the payment
   method, and a random id of the attempt or refund. No name, no address, no invoice, no usage, no id
