@@ -1,5 +1,5 @@
 """A stranger's plugin (examples/abaxus-mollie): built, installed beside the wheel in an environment
-of its own, enabled by configuration alone, it charges an invoice through the real process.
+of its own, enabled by configuration alone, it charges invoices through the real processes.
 
 Mollie is a fake that speaks TLS as api.mollie.com; that the name leads there is the environment's
 doing (tests/support/child.py), as /etc/hosts would do it.
@@ -70,6 +70,10 @@ class World:
         asked = {"customer_id": customer_id, "cutoff_date": "2026-04-30"}
         return str((await self.post("/invoices", 201, asked))["id"])
 
+    async def is_paid(self, invoice_id: str) -> bool:
+        invoice = (await self.client.get(f"/v1/invoices/{invoice_id}")).json()
+        return bool(invoice["status"] == "paid")
+
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -115,26 +119,32 @@ def test_what_is_wrong_with_its_settings_stops_the_start_by_name(environment: Pa
 
 @asynccontextmanager
 async def serving(environment: Path, environ: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
-    """`abaxus api` as a process, and a client with a live key."""
+    """API and worker as processes, and a client with a live key."""
     url = f"http://127.0.0.1:{environ['PORT']}"
     abaxus(environment, environ, "migrate")
     key = abaxus(environment, environ, "keys", "create", "--name", "t", "--scope", "admin").strip()
-    process = _started(environment, environ)
+    processes = [_started(environment, environ, name) for name in ("api", "worker")]
     try:
         async with httpx.AsyncClient(
             base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30
         ) as client:
-            await eventually(_ready, client, process)
+            await eventually(_ready, client, processes[0])
             yield client
     finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, (environment / "log").read_text()
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        codes = [process.wait(30) for process in processes]
+        assert codes == [0, 0], _logged(environment)
 
 
-def _started(environment: Path, environ: dict[str, str]) -> subprocess.Popen[bytes]:
-    command = [environment / "bin" / "abaxus", "api"]
-    with (environment / "log").open("w") as log:
+def _started(environment: Path, environ: dict[str, str], name: str) -> subprocess.Popen[bytes]:
+    command = [environment / "bin" / "abaxus", name]
+    with (environment / f"{name}.log").open("w") as log:
         return subprocess.Popen(command, env=environ, stdout=log, stderr=log)
+
+
+def _logged(environment: Path) -> str:
+    return "".join(log.read_text() for log in sorted(environment.glob("*.log")))
 
 
 async def _ready(client: httpx.AsyncClient, process: subprocess.Popen[bytes]) -> bool:
@@ -159,6 +169,7 @@ async def world(environment: Path, cluster: Cluster, tmp_path: Path) -> AsyncIte
                 "DATABASE_SSL_MODE": "disable",
                 "API_MASTER_KEY": MASTER_KEY,
                 "PORT": str(free_port()),
+                "WORKER_PORT": str(free_port()),
             }
             async with serving(environment, environ) as client:
                 yield World(client, mollie, front, tmp_path)
@@ -180,14 +191,15 @@ async def test_it_charges_by_configuration_alone(world: World, environment: Path
     world.mollie.faults.append("lose")
     unknown = await world.post(f"/invoices/{lost}/charge", 202)
     assert unknown["payment_status"] == "unknown"
+    await eventually(world.is_paid, lost)
 
-    assert len(world.mollie.charges) == 2
+    assert len(world.mollie.charges) == 2, "the worker charged twice"
     assert child.elsewhere(world.folder) == {"api.mollie.com"}
     said = b"".join(world.front.said)
     assert b"mdt_Good" in said
     for kept_home in (b"Acme", b"acme", b"Base", b"inv_", b"2026-04", MASTER_KEY.encode()):
         assert kept_home not in said
-    assert KEY not in (environment / "log").read_text()
+    assert KEY not in _logged(environment)
 
 
 @pytest.mark.parametrize("kind", ["payment", "email"])

@@ -10,8 +10,9 @@ from abaxus_mollie import amounts
 from abaxus_mollie.settings import Settings
 
 from abaxus_core.conformance.payment_bench import REQUEST
-from abaxus_core.conformance.payments import PaymentProviderContract
+from abaxus_core.conformance.payments import SENT_AT, PaymentProviderContract
 from abaxus_core.conformance.transport import Reply, json_reply
+from abaxus_core.plugin.payments import NotFound
 from abaxus_core.plugin.settings import Token
 
 KEY = "test_dHar4XY7LxsDOtmnkVtjNVWXLSlXsM"
@@ -89,6 +90,42 @@ class TestMollie(PaymentProviderContract):
     request = msgspec.structs.replace(
         REQUEST, customer_ref="cst_Conformance1", payment_method_ref="mdt_Conformance1"
     )
+
+
+async def test_a_lost_payment_is_found_on_a_later_page() -> None:
+    """The link to the next page is read for its `from` alone, and never followed."""
+    rows = [payment(ASKED, id=f"tr_{number}", metadata=None) for number in range(3)]
+    here = {"next": {"href": "https://elsewhere.example/v2/payments?from=tr_3&limit=250"}}
+
+    def pages(request: httpx.Request) -> httpx.Response:
+        if request.url.params.get("from") == "tr_3":
+            body = {"_embedded": {"payments": [payment(ASKED)]}, "_links": {"next": None}}
+        else:
+            body = {"_embedded": {"payments": rows}, "_links": here}
+        return httpx.Response(200, json=body)
+
+    async with TestMollie().opened(pages) as bench:
+        frozen = bench.provider.prepare(TestMollie.request)
+        found = await bench.find(frozen, REQUEST.attempt_id, SENT_AT, pages)
+        assert (found.status, len(bench.stage.sent)) == ("succeeded", 2)
+        assert set(bench.asked) == {"api.mollie.com"}
+
+
+@pytest.mark.parametrize(
+    ("date", "conclusive"),
+    [
+        ("Sun, 10 May 2026 13:59:59 GMT", False),
+        ("Sun, 10 May 2026 14:00:00 GMT", True),
+        ("some day", False),
+        ("", False),
+    ],
+)
+async def test_nothing_there_counts_when_the_key_is_forgotten(date: str, conclusive: bool) -> None:
+    reply = json_reply(200, {"_embedded": {"payments": []}, "_links": {}}, {"Date": date})
+    async with TestMollie().opened(reply) as bench:
+        frozen = bench.provider.prepare(TestMollie.request)
+        seen = await bench.find(frozen, REQUEST.attempt_id, SENT_AT, reply)
+        assert seen == NotFound(conclusive=conclusive)
 
 
 @pytest.mark.parametrize(
