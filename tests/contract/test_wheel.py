@@ -76,3 +76,11 @@ def test_its_plugins_are_found(installed: Path) -> None:
     plugins = run(installed / "bin" / "abaxus", "plugins", cwd=installed, environ=environ)
     assert "sandbox" in plugins
     assert "outbox" in plugins
+
+
+def test_the_checks_for_authors_ask_for_pytest_only_when_wanted(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f"abaxus-{VERSION}.dist-info/METADATA").decode()
+    wanted = [line for line in metadata.splitlines() if line.startswith("Requires-Dist: pytest")]
+    assert wanted != []
+    assert all("extra == 'conformance'" in line for line in wanted)
