@@ -371,7 +371,8 @@ class TestThatSaysTooMuch(Good):
 @spoiled("look_ups_and_the_rest_say_no_more")
 class TestThatLooksUpByName(Good):
     async def fetch(self, provider_ref, request):
-        return await super().fetch(f"{provider_ref}?payer=our+best+customer", request)
+        answer = await self.get(f"/payments/{provider_ref}", payer="our best customer")
+        return self.read(answer, request, replay=True)
 
 
 @spoiled("only_declared_headers_are_sent", "look_ups_and_the_rest_say_no_more")
