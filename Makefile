@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
+PEERS := .peers
+PRISM := @stoplight/prism-cli@5.14.2
 OUT ?= invoices.json
 PORT ?= 8080
 TESTS ?=
 HISTORIES ?= 100000
+SOAKED := tests/property/test_lives.py tests/property/test_stored_lives.py tests/fault/test_bulk_cuts.py
 export PORT
 
 .DEFAULT_GOAL := help
@@ -39,7 +42,7 @@ test: env ## Run the whole suite on an embedded PostgreSQL
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
 
 soak: env ## Bill a hundred thousand random lives and rate them by brute force (HISTORIES=100000)
-	ABAXUS_TEST_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest tests/property/test_lives.py
+	ABAXUS_TEST_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest $(SOAKED)
 
 lint: env ## Format, lint, import contracts and types
 	$(BIN)/ruff format --check .
@@ -49,6 +52,13 @@ lint: env ## Format, lint, import contracts and types
 
 check: ## What CI runs
 	bash .ci/run
+
+# Programs of others that stand in for Stripe and Adyen, each a process of its own (localstripe is
+# under the GPL); the tests that need them are left out where they are not here.
+peers: env ## Fetch localstripe and prism, independent doubles of Stripe and Adyen
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
+	npm install --silent --no-audit --no-fund --prefix $(PEERS) $(PRISM)
 
 bench: $(BENCH_STAMP) ## Run every benchmark
 	@for name in $$($(BIN)/python -m benchmarks); do $(BIN)/python -m benchmarks.$$name || exit 1; done
@@ -62,6 +72,9 @@ demo-airport: env ## Bill a year of real flights; all invoices to OUT=invoices.j
 schema: env ## Write sql/schema.sql from the migrations
 	$(BIN)/python -m tests.support.schema
 
+plugin-table: env ## Write the table of payment plugins in docs/plugins.md
+	$(BIN)/python -m tests.support.plugin_table
+
 what-leaves: env ## Write docs/what-leaves-your-network.md from what the plugins declare
 	$(BIN)/python -m tests.support.what_leaves
 
@@ -74,7 +87,9 @@ lock: ## Lock the dependencies again (needs uv)
 	  --quiet pyproject.toml -c requirements/run.txt -o requirements/image.txt
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --quiet --group bench -c requirements/dev.txt -o requirements/bench.txt
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	  --quiet --group peers -o requirements/peers.txt
 	echo hatchling | uv pip compile --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --quiet - -c requirements/dev.txt -o requirements/build.txt
 
-.PHONY: help env run test soak lint check bench bench-large demo-airport schema what-leaves lock
+.PHONY: help env run test soak lint check peers bench bench-large demo-airport schema plugin-table what-leaves lock

@@ -15,6 +15,9 @@ from abaxus_core.kernel.first_contact import first_contact
 from abaxus_core.kernel.ids import Ids
 from abaxus_core.services import api_keys, plugins
 from abaxus_core.services.backfill import Backfill
+from abaxus_core.services.documents.making import Documents
+from abaxus_core.services.documents.opening import documents_of
+from abaxus_core.services.documents.press import Press
 from abaxus_core.services.ingestion import Intake
 from abaxus_core.services.plugins import Choice, Providers
 from abaxus_core.services.telemetry import Telemetry
@@ -37,27 +40,37 @@ class App:
     telemetry: Telemetry
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What both modes of a process have in common."""
+
+    settings: Settings
+    telemetry: Telemetry
+    documents: Documents
+
+
 @asynccontextmanager
 async def opened(environ: Mapping[str, str], *, process: str) -> AsyncIterator[App]:
     """Everything that API and worker share, on a schema that fits.
 
-    Raises ConfigurationError with every fault of settings and plugins, or where the database
-    cannot be used, NotReady on a schema that does not fit.
+    Raises ConfigurationError with every fault of settings and plugins, where the operator's
+    templates do not work or the database cannot be used, NotReady on a schema that does not fit.
     """
     settings, live, test = plugins.read(environ, TEST_MODE_PROVIDERS)
     async with AsyncExitStack() as stack:
+        press = stack.enter_context(Press())
+        shared = Shared(settings, Telemetry(), documents_of(settings, press))
         databases = await stack.enter_async_context(
             open_databases(settings.database_url.reveal(), pool_settings(settings, process))
         )
         with first_contact():
             async with databases.live.connection() as conn:
                 await migrations.check(conn)
-        telemetry = Telemetry()
         contexts = {}
         for database, selection in ((databases.live, live), (databases.test, test)):
             providers = await stack.enter_async_context(plugins.opened(selection))
-            contexts[database.mode] = context_of(settings, database, providers, telemetry)
-        yield App(settings, databases, contexts, telemetry)
+            contexts[database.mode] = context_of(shared, database, providers)
+        yield App(settings, databases, contexts, shared.telemetry)
 
 
 @asynccontextmanager
@@ -109,13 +122,10 @@ async def create_key(
 
 
 def context_of(
-    settings: Settings,
-    database: Database,
-    providers: Providers,
-    telemetry: Telemetry,
-    clock: Clock = system_clock,
+    shared: Shared, database: Database, providers: Providers, clock: Clock = system_clock
 ) -> Context:
     """One mode's context, with what takes its events in."""
+    settings, telemetry = shared.settings, shared.telemetry
     intake = Intake(
         database,
         clock,
@@ -133,6 +143,7 @@ def context_of(
         default_payment_provider=providers.default_payment_provider,
         email_provider=providers.email_provider,
         email_sender=providers.email_sender,
+        documents=shared.documents,
         telemetry=telemetry,
         intake=intake,
         backfill=Backfill(database, clock, telemetry, intake),

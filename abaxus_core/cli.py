@@ -20,6 +20,7 @@ from abaxus_core.quarantine import quarantine
 from abaxus_core.services import api_keys
 from abaxus_core.services.work import SYSTEM, perform
 from abaxus_core.shell import minute, run, table
+from abaxus_core.verifying import verify
 
 KEYS_LISTED_MAX = 500
 DEV_FOLDER = Path(".abaxus")
@@ -110,6 +111,7 @@ def revoke_key(*, key_id: str, mode: str) -> None:
 events.add_command(quarantine)
 cli.add_command(events)
 cli.add_command(plugins)
+cli.add_command(verify)
 
 
 def main() -> None:

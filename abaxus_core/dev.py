@@ -29,6 +29,7 @@ from abaxus_core.kernel import (
     server_user,
 )
 
+DATABASE = ("DATABASE_URL", "DATABASE_SSL_MODE")
 DATABASE_NAME = "postgres"
 MASTER_KEY_BYTES = 32
 READY_TIMEOUT_S = 30
@@ -38,10 +39,14 @@ STOP_TIMEOUT_S = 3
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What is running: where the API answers, a key for it, and the two processes."""
+    """What is running: where the API answers, a key for it, and the two processes.
+
+    `database`: the settings by which a command of the shell reaches the same data.
+    """
 
     url: str
     key: str
+    database: Mapping[str, str]
     data_dir: Path
     outbox_dir: Path
     api_pid: int
@@ -79,6 +84,7 @@ async def stack(
         yield Stack(
             url=url,
             key=key,
+            database={name: child_environ[name] for name in DATABASE if name in child_environ},
             data_dir=data_dir,
             outbox_dir=Path(child_environ["OUTBOX_DIR"]),
             api_pid=api.pid,

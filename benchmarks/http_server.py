@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from abaxus_core.app import context_of
+from abaxus_core.app import Shared, context_of
 from abaxus_core.http import app, server
 from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.endpoint import Call, Endpoint
@@ -23,6 +23,8 @@ from abaxus_core.http.routes import ENDPOINTS
 from abaxus_core.kernel import config, log, migrations
 from abaxus_core.kernel.database import Database, PoolSettings, open_databases
 from abaxus_core.services import api_keys
+from abaxus_core.services.documents.opening import documents_of
+from abaxus_core.services.documents.press import Press
 from abaxus_core.services.plugins import Providers
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context, Work, perform
@@ -125,7 +127,8 @@ def _context(database: Database, dsn: str, telemetry: Telemetry) -> Context:
     nobody = Providers(
         payment_providers={}, default_payment_provider=None, email_provider=None, email_sender=None
     )
-    return context_of(settings, database, nobody, telemetry)
+    shared = Shared(settings, telemetry, documents_of(settings, Press()))
+    return context_of(shared, database, nobody)
 
 
 def _first_key(context: Context) -> Callable[[Work], Awaitable[api_keys.Issued]]:

@@ -223,7 +223,7 @@ class _Contenders:
 
 
 async def _aggregate_raw(conn: Connection, windows: Sequence[Window]) -> list[Aggregate]:
-    return await events.aggregate(conn, windows, None)
+    return await events.aggregate(conn, windows)
 
 
 def _summed(value: Decimal, event_count: int) -> Aggregate:

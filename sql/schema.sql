@@ -305,6 +305,24 @@ ALTER TABLE abaxus_live.audit_log ALTER COLUMN audit_no ADD GENERATED ALWAYS AS 
     CACHE 1
 );
 
+CREATE TABLE abaxus_live.audit_seals (
+    seal_no bigint NOT NULL,
+    entry_count integer NOT NULL,
+    audit_nos bigint[] NOT NULL,
+    entry_hashes bytea[] NOT NULL,
+    previous_hash bytea NOT NULL,
+    hash bytea NOT NULL,
+    sealed_at timestamp with time zone NOT NULL,
+    CONSTRAINT audit_seals_counted CHECK (((entry_count >= 1) AND (entry_count = cardinality(audit_nos)) AND (entry_count = cardinality(entry_hashes)))),
+    CONSTRAINT audit_seals_numbered CHECK ((seal_no >= 1)),
+    CONSTRAINT audit_seals_sha256 CHECK (((octet_length(previous_hash) = 32) AND (octet_length(hash) = 32)))
+);
+
+CREATE TABLE abaxus_live.audit_unsealed (
+    audit_no bigint NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+
 CREATE TABLE abaxus_live.bulk_run_customers (
     bulk_run_id text NOT NULL,
     customer_no integer NOT NULL,
@@ -516,6 +534,7 @@ CREATE TABLE abaxus_live.invoice_lines (
     digest numeric,
     watermark bigint,
     pauses jsonb DEFAULT '[]'::jsonb NOT NULL,
+    step jsonb,
     CONSTRAINT invoice_lines_kind_known CHECK ((kind = ANY (ARRAY['usage'::text, 'flat_fee'::text, 'proration_credit'::text, 'proration_charge'::text, 'adjustment'::text, 'credit_applied'::text]))),
     CONSTRAINT invoice_lines_of_a_charge_whole CHECK ((((kind = 'credit_applied'::text) = (charge_id IS NULL)) AND ((charge_id IS NULL) = (subscription_id IS NULL)) AND ((charge_id IS NULL) = (period_start IS NULL)) AND ((charge_id IS NULL) = (segment_start IS NULL)) AND ((charge_id IS NULL) = (revision IS NULL)) AND ((charge_id IS NULL) = (owed_minor IS NULL)) AND ((charge_id IS NULL) = (previously_billed_minor IS NULL)))),
     CONSTRAINT invoice_lines_trued_up CHECK ((amount_minor = (owed_minor - previously_billed_minor)))
@@ -733,6 +752,12 @@ ALTER TABLE ONLY abaxus_live.audit_log
 ALTER TABLE ONLY abaxus_live.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (audit_no);
 
+ALTER TABLE ONLY abaxus_live.audit_seals
+    ADD CONSTRAINT audit_seals_pkey PRIMARY KEY (seal_no);
+
+ALTER TABLE ONLY abaxus_live.audit_unsealed
+    ADD CONSTRAINT audit_unsealed_pkey PRIMARY KEY (audit_no);
+
 ALTER TABLE ONLY abaxus_live.bulk_run_customers
     ADD CONSTRAINT bulk_run_customers_pkey PRIMARY KEY (bulk_run_id, customer_no);
 
@@ -891,6 +916,10 @@ ALTER INDEX abaxus_live.events_customer_metric_time ATTACH PARTITION abaxus_live
 CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON abaxus_live.audit_log FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.refuse_change();
 
 ALTER TABLE abaxus_live.audit_log ENABLE ALWAYS TRIGGER audit_log_append_only;
+
+CREATE TRIGGER audit_seals_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON abaxus_live.audit_seals FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.refuse_change();
+
+ALTER TABLE abaxus_live.audit_seals ENABLE ALWAYS TRIGGER audit_seals_append_only;
 
 ALTER TABLE ONLY abaxus_live.amendments
     ADD CONSTRAINT amendments_plan FOREIGN KEY (plan_id, plan_version) REFERENCES abaxus_live.price_plan_versions(plan_id, version);

@@ -1,6 +1,7 @@
 """The commands `abaxus plugins [list|hosts|new]`, mounted by cli.py."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,14 +13,18 @@ from abaxus_core.authoring import skeleton
 from abaxus_core.errors import AbaxusError, ConfigurationError
 from abaxus_core.kernel import config, plugin_manager
 from abaxus_core.kernel.plugin_manager import Description
-from abaxus_core.shell import fail, table
+from abaxus_core.services import plugins as provider_plugins
+from abaxus_core.shell import fail, run, table
 
 
 @click.group(invoke_without_command=True)
+@click.option("--check", is_flag=True, help="Ask each payment provider whether it takes our key.")
 @click.pass_context
-def plugins(context: click.Context) -> None:
+def plugins(context: click.Context, *, check: bool) -> None:
     """What is installed, what is enabled, whom it may contact; a new one."""
-    if context.invoked_subcommand is None:
+    if check:
+        _check_credentials()
+    elif context.invoked_subcommand is None:
         context.invoke(list_command)
 
 
@@ -67,6 +72,16 @@ def new_command(*, name: str, kind: skeleton.Kind, into: Path | None) -> None:
     for path in written:
         click.echo(path)
     click.echo(f"next: cd {folder} && pip install -e '.[tests]' && pytest")
+
+
+def _check_credentials() -> None:
+    names = config.plugin_names(os.environ)
+    checked = run(provider_plugins.check(names, os.environ))
+    for provider, faults in checked.items():
+        for sentence in faults or ("the credentials are good",):
+            click.echo(f"{provider}: {sentence}")
+    if any(checked.values()):
+        sys.exit(1)
 
 
 def _described() -> Sequence[Description]:

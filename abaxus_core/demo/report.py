@@ -74,6 +74,15 @@ def collected(console: Console, document: dict[str, Any]) -> None:
     )
 
 
+def verified(console: Console, document: dict[str, Any], verification: dict[str, Any]) -> None:
+    """Whether the invoice can be derived again."""
+    holds = "it holds" if verification["holds"] else f"IT DOES NOT HOLD: {verification['findings']}"
+    console.print(
+        f"Verified: {document['number']} derived again from {verification['event_count']:,} "
+        f"raw events; {holds}"
+    )
+
+
 def mailed(console: Console, mails: list[Path]) -> None:
     """Where the mail lies, and its first lines."""
     for mail in mails:

@@ -44,6 +44,7 @@ def bill(console: Console, stack: Stack) -> None:
             invoice = scenario.charge(api, invoice)
             scenario.send(api, invoice)
         report.collected(console, invoice)
+        report.verified(console, invoice, scenario.verify(api, invoice))
         report.mailed(console, scenario.mails(stack.outbox_dir))
 
 

@@ -62,6 +62,12 @@ def charge(api: ApiClient, invoice: Invoice) -> Invoice:
     return charged
 
 
+def verify(api: ApiClient, invoice: Invoice) -> dict[str, Any]:
+    """Have the invoice derived again from raw events."""
+    verification: dict[str, Any] = api.post(f"/v1/invoices/{invoice['id']}/verify")
+    return verification
+
+
 def send(api: ApiClient, invoice: Invoice) -> None:
     """Have the invoice mailed."""
     api.post(f"/v1/invoices/{invoice['id']}/send")

@@ -1,5 +1,7 @@
 """Usage events: what one is, and what a metric asks of it. Identity and digests are digest.py's."""
 
+import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -42,11 +44,39 @@ class Spelled(msgspec.Struct, frozen=True, gc=False):
 
 
 _json = msgspec.json.Encoder(decimal_format="number", order="sorted")
+_may_hold_exponent_or_minus_zero = re.compile(r"[0-9]E|-0").search
+_read = json.JSONDecoder(parse_float=Decimal).decode
 
 
 def properties_text(properties: Mapping[str, object]) -> str:
-    """Return properties as JSON in one spelling: names in order, numbers as they are."""
-    return _json.encode(properties).decode()
+    """Return properties as JSON in one spelling: names in order, numbers as jsonb spells them.
+
+    Zeros at the end stay. So what is stored says what was fingerprinted, for ever.
+
+    >>> properties_text({"b": Decimal("1.50E+3"), "a": Decimal("-0.0")})
+    '{"a":0.0,"b":1500}'
+    """
+    text = _json.encode(properties).decode()
+    if _may_hold_exponent_or_minus_zero(text):
+        return _json.encode(_with_plain_numbers(properties)).decode()
+    return text
+
+
+def stored_properties_text(stored: str) -> str:
+    """Return the `properties_text` of what jsonb spells as `stored`."""
+    return properties_text(_read(stored))
+
+
+def _with_plain_numbers(tree: object) -> object:
+    match tree:
+        case Decimal():
+            return msgspec.Raw(f"{abs(tree) if tree == 0 else tree:f}".encode())
+        case dict():
+            return {name: _with_plain_numbers(member) for name, member in tree.items()}
+        case list():
+            return [_with_plain_numbers(member) for member in tree]
+        case _:
+            return tree
 
 
 def check_active(metric: Metric) -> None:

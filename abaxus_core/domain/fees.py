@@ -10,7 +10,6 @@ Product contract, section 6; docs/amendments.md has the cases that it does not n
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Final, Literal
 
 import msgspec
@@ -18,8 +17,8 @@ import msgspec
 from abaxus_core.domain.invoices import LineKind
 from abaxus_core.domain.lives import Life, clip, status_at, terms_at
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import Charge, FlatFee, describe
-from abaxus_core.domain.proration import days_in, prorated, remaining_days
+from abaxus_core.domain.pricing import ONE, Charge, FlatFee, Step, describe
+from abaxus_core.domain.proration import days_in, remaining_days, rest_of
 from abaxus_core.domain.subscriptions import Terms
 
 _MEETING: Final = ("stop", "change", "go", "end")
@@ -121,12 +120,11 @@ def is_due(fee: Fee, lasting: Period, reached: datetime) -> bool:
     return fee.charge.billing == "in_advance" and reached > fee.start
 
 
-def exact_amount(fee: Fee, period: Period) -> Decimal:
-    """Return what a fee of a whole billing period comes to, before rounding."""
+def step_of(fee: Fee, period: Period) -> Step:
+    """Return what a fee of a whole billing period comes from."""
     amount = fee.charge.amount
-    if fee.part:
-        amount = prorated(amount, period, fee.start)
-    return -amount if fee.credit else amount
+    step = rest_of(amount, period, fee.start) if fee.part else Step(quantity=ONE, unit_price=amount)
+    return msgspec.structs.replace(step, quantity=-ONE) if fee.credit else step
 
 
 def kind_of(fee: Fee) -> LineKind:

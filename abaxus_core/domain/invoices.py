@@ -13,7 +13,7 @@ import msgspec
 from abaxus_core.domain.decimals import ZERO
 from abaxus_core.domain.money import from_minor
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import PricingModel, TierShare
+from abaxus_core.domain.pricing import PricingModel, Step, TierShare
 from abaxus_core.errors import IllegalTransition
 
 InvoiceStatus = Literal["issued", "paid", "archived"]
@@ -31,9 +31,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One line item, as the columns of invoice_lines name it.
 
     A line of a charge is `owed − previously billed` for one segment of one billing period; its
-    quantity, breakdown and proof are of everything owed, not of the difference; events within
-    `pauses` do not count. A credit line has none of these. `revision` counts a charge's lines
-    within a segment, from 1.
+    quantity, step or breakdown, and proof are of everything owed, not of the difference; events
+    within `pauses` do not count. A credit line has none of these. `revision` counts a charge's
+    lines within a segment, from 1.
     """
 
     kind: LineKind
@@ -56,6 +56,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     quantity: Decimal | None = None
     owed_minor: int | None = None
     previously_billed_minor: int | None = None
+    step: Step | None = None
     tier_breakdown: tuple[TierShare, ...] | None = None
     event_count: int | None = None
     digest: int | None = None
@@ -116,7 +117,7 @@ def draft(lines: Sequence[Line], *, currency: str, credit_minor: int) -> Draft:
     assert lines, "an invoice without a line is not issued"
     assert credit_minor >= 0, "a customer's credit is never negative"
     due_minor = sum(line.amount_minor for line in lines)
-    applied_minor = -due_minor if due_minor < 0 else -min(due_minor, credit_minor)
+    applied_minor = credit_change(due_minor, credit_minor)
     all_lines = (*lines, *_credit_lines(applied_minor, currency))
     total_minor = due_minor + applied_minor
     assert total_minor >= 0, "an invoice never totals below zero"
@@ -128,6 +129,15 @@ def draft(lines: Sequence[Line], *, currency: str, credit_minor: int) -> Draft:
         period_start=min(line.period_start for line in lines if line.period_start is not None),
         period_end=max(line.period_end for line in lines if line.period_end is not None),
     )
+
+
+def credit_change(due_minor: int, credit_minor: int) -> int:
+    """Return what lines that sum to `due_minor` add to a customer's credit or, negative, take.
+
+    >>> credit_change(500, 200), credit_change(-300, 200)
+    (-200, 300)
+    """
+    return -due_minor if due_minor < 0 else -min(due_minor, credit_minor)
 
 
 def _credit_lines(applied_minor: int, currency: str) -> list[Line]:

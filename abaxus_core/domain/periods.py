@@ -6,6 +6,7 @@ subscriptions.py's; money is not known here.
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
@@ -23,6 +24,9 @@ COUNT_MAX = 366
 PERIODS_MAX = 4096
 
 SNAP = timedelta(seconds=1)
+
+# The boundaries of a chunk of subscriptions, each of which is asked for several times.
+BOUNDARIES_KEPT = 4096
 
 _MONTHS: Mapping[Interval, int] = MappingProxyType({"month": 1, "year": 12})
 _LENGTHS: Mapping[Interval, timedelta] = MappingProxyType(
@@ -100,6 +104,7 @@ def days_in_month(year: int, month: int) -> int:
     return (following - timedelta(days=1)).day
 
 
+@lru_cache(maxsize=BOUNDARIES_KEPT)
 def boundary(anchor: datetime, cadence: Cadence, n: int) -> datetime:
     """Return the start of period `n`: the anchor for 0, and `n` cadences from it, never stepwise.
 

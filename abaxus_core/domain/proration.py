@@ -7,8 +7,8 @@ section 6: `fee × remaining_days / days_in_period`, a started day counting whol
 from datetime import datetime
 from decimal import Decimal
 
-from abaxus_core.domain.money import share
 from abaxus_core.domain.periods import Period, whole_days
+from abaxus_core.domain.pricing import ONE, Step
 
 
 def remaining_days(period: Period, effective_at: datetime) -> int:
@@ -21,15 +21,22 @@ def days_in(period: Period) -> int:
     return whole_days(period.start, period.end)
 
 
-def prorated(fee: Decimal, period: Period, effective_at: datetime) -> Decimal:
-    """Return the exact share of a fee for the rest of a period, before rounding.
+def rest_of(fee: Decimal, period: Period, effective_at: datetime) -> Step:
+    """Return the share of a fee for the rest of a period, to be rounded once.
 
     >>> from datetime import UTC
     >>> from abaxus_core.domain.money import to_minor
+    >>> from abaxus_core.domain.pricing import amount_of
     >>> april = Period(
     ...     start=datetime(2026, 4, 1, tzinfo=UTC), end=datetime(2026, 5, 1, tzinfo=UTC)
     ... )
-    >>> to_minor(prorated(Decimal("49.00"), april, datetime(2026, 4, 21, tzinfo=UTC)), "usd")
-    1633
+    >>> share = rest_of(Decimal("49.00"), april, datetime(2026, 4, 21, tzinfo=UTC))
+    >>> share.days, share.of_days, to_minor(amount_of(share), "usd")
+    (10, 30, 1633)
     """
-    return share(fee, remaining_days(period, effective_at), days_in(period))
+    return Step(
+        quantity=ONE,
+        unit_price=fee,
+        days=remaining_days(period, effective_at),
+        of_days=days_in(period),
+    )

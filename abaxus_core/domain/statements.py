@@ -13,10 +13,8 @@ from abaxus_core.domain.invoices import Line
 from abaxus_core.domain.lives import Life, current_period
 from abaxus_core.domain.money import to_minor
 from abaxus_core.domain.periods import Cadence, snap
-from abaxus_core.domain.pricing import Charge, FlatFee, describe, model_of, rate
+from abaxus_core.domain.pricing import ONE, Charge, FlatFee, describe, model_of, rate
 from abaxus_core.errors import InvalidInput
-
-ONE = Decimal(1)
 
 # Sums of an invoice's lines still fit a signed 64-bit integer.
 AMOUNT_MINOR_MAX = 2**63 // 100_000
@@ -83,5 +81,6 @@ def _preview_line(charge: Charge, usage: Mapping[str, Decimal], currency: str) -
         pricing_model=model_of(charge),
         metric_key=charge.metric_key,
         quantity=quantity,
+        step=rated.step,
         tier_breakdown=rated.breakdown,
     )

@@ -13,16 +13,25 @@ from decimal import Decimal
 import msgspec
 
 from abaxus_core.domain.decimals import ZERO, exact
-from abaxus_core.domain.fees import Fee, describe_fee, exact_amount, is_due, kind_of
+from abaxus_core.domain.fees import Fee, describe_fee, is_due, kind_of, step_of
 from abaxus_core.domain.invoices import Line
 from abaxus_core.domain.lives import Life, Segment, segments
 from abaxus_core.domain.money import to_minor
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import Charge, FlatFee, Rated, UsageCharge, describe, model_of, rate
+from abaxus_core.domain.pricing import (
+    ONE,
+    Charge,
+    FlatFee,
+    Rated,
+    Step,
+    UsageCharge,
+    amount_of,
+    describe,
+    model_of,
+    rate,
+)
 from abaxus_core.domain.subscriptions import Terms
 from abaxus_core.domain.windows import Window
-
-ONE = Decimal(1)
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +119,20 @@ def fee_key(subscription_id: str, window: Window, fee: Fee) -> ChargeKey:
     )
 
 
+def key_of_line(line: Line) -> ChargeKey:
+    """Return what a line of a charge is billed under."""
+    assert line.subscription_id is not None, "a line of a charge is of a subscription"
+    assert line.period_start is not None, "a line of a charge is of a period"
+    assert line.segment_start is not None, "a line of a charge is of a segment"
+    assert line.charge_id is not None, "it is a line of a charge"
+    return ChargeKey(
+        subscription_id=line.subscription_id,
+        period_start=line.period_start,
+        segment_start=line.segment_start,
+        charge_id=line.charge_id,
+    )
+
+
 def usage_lines(
     due: Due,
     *,
@@ -155,6 +178,7 @@ def _usage_line(
         window_end=due.window.end,
         pauses=due.segment.pauses,
         quantity=counted.quantity,
+        step=rated.step,
         tier_breakdown=rated.breakdown,
         event_count=counted.event_count,
         digest=counted.digest,
@@ -174,14 +198,15 @@ def fee_lines(
     lines = []
     for fee in fees:
         before = billed.get(fee_key(subscription_id, window, fee), NEVER_BILLED)
-        owed = exact_amount(fee, window.whole) if is_due(fee, window.period, window.end) else ZERO
-        line = _less(_fee_line(subscription_id, window, fee), owed, before, currency)
+        step = step_of(fee, window.whole) if is_due(fee, window.period, window.end) else None
+        owed = ZERO if step is None else amount_of(step)
+        line = _less(_fee_line(subscription_id, window, fee, step), owed, before, currency)
         if line.amount_minor != 0:
             lines.append(line)
     return lines
 
 
-def _fee_line(subscription_id: str, window: Window, fee: Fee) -> Line:
+def _fee_line(subscription_id: str, window: Window, fee: Fee, step: Step | None) -> Line:
     return Line(
         kind="adjustment" if window.invoiced else kind_of(fee),
         description=describe_fee(fee, window.whole),
@@ -196,6 +221,7 @@ def _fee_line(subscription_id: str, window: Window, fee: Fee) -> Line:
         segment_end=window.period.end,
         window_end=window.end,
         quantity=ONE,
+        step=step,
     )
 
 
@@ -216,6 +242,7 @@ def reversals(
                 latest[key],
                 kind="adjustment",
                 quantity=ZERO,
+                step=None,
                 tier_breakdown=None,
                 event_count=None,
                 digest=None,

@@ -6,6 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from abaxus_core.domain.digest import digest_text
+from abaxus_core.domain.explanations import Term, explain
 from abaxus_core.domain.invoices import Line, LineKind
 from abaxus_core.domain.periods import Period
 from abaxus_core.domain.pricing import PricingModel, TierShare
@@ -24,6 +25,33 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     window_start: datetime
     window_end: datetime
     pauses: tuple[Period, ...]
+
+
+class ExplainedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """`amount` = `quantity` × `unit_price` × `days` / `of_days` + `flat_amount`, in major units.
+
+    Days are those of a share of a fee. The quantity of a package charge is of packages: usage less
+    `free_units`, by `package_size`, a started one counting whole.
+    """
+
+    tier: int | None
+    quantity: Decimal
+    unit_price: Decimal
+    days: int | None
+    of_days: int | None
+    package_size: Decimal | None
+    free_units: Decimal | None
+    flat_amount: Decimal
+    amount: Decimal
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """`steps` add up to `owed`, which is `owed_amount` before it is rounded, once, half away from
+    zero. There are none where nothing is owed any more.
+    """
+
+    steps: list[ExplainedStep]
+    owed: Decimal
 
 
 class LineItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +77,7 @@ class LineItem(msgspec.Struct, frozen=True, kw_only=True):
     owed_amount: int | None
     previously_billed_amount: int | None
     tier_breakdown: list[TierShare] | None
+    explanation: Explanation
     proof: Proof | None
 
 
@@ -71,7 +100,28 @@ def line_item(line: Line) -> LineItem:
         owed_amount=line.owed_minor,
         previously_billed_amount=line.previously_billed_minor,
         tier_breakdown=None if line.tier_breakdown is None else list(line.tier_breakdown),
+        explanation=_explanation(line),
         proof=_proof(line),
+    )
+
+
+def _explanation(line: Line) -> Explanation:
+    explained = explain(line)
+    return Explanation(steps=[_step(term) for term in explained.terms], owed=explained.owed)
+
+
+def _step(term: Term) -> ExplainedStep:
+    step = term.step
+    return ExplainedStep(
+        tier=term.tier,
+        quantity=step.quantity,
+        unit_price=step.unit_price,
+        days=step.days,
+        of_days=step.of_days,
+        package_size=step.package_size,
+        free_units=step.free_units,
+        flat_amount=term.flat_amount,
+        amount=term.amount,
     )
 
 

@@ -11,6 +11,7 @@ from abaxus_core.http import (
     event_conflicts,
     events,
     invoice_lines,
+    invoice_pages,
     invoices,
     jobs,
     metrics,
@@ -18,6 +19,7 @@ from abaxus_core.http import (
     pricing,
     subscriptions,
     usage,
+    verification,
 )
 from abaxus_core.http.endpoint import Endpoint
 
@@ -34,6 +36,8 @@ ENDPOINTS: Sequence[Endpoint] = (
     *pricing.ENDPOINTS,
     *invoices.ENDPOINTS,
     *invoice_lines.ENDPOINTS,
+    *verification.ENDPOINTS,
+    *invoice_pages.ENDPOINTS,
     *jobs.ENDPOINTS,
     *api_keys.ENDPOINTS,
     *audit.ENDPOINTS,

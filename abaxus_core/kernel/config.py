@@ -7,9 +7,11 @@ the prefix of its provider (kernel/plugin_manager.py).
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 import msgspec
+from babel import Locale, UnknownLocaleError
 
 from abaxus_core.errors import ConfigurationError
 from abaxus_core.kernel import environment
@@ -78,6 +80,18 @@ class OneLine(str):
         return super().__new__(cls, text)
 
 
+class LocaleName(str):
+    """A locale of CLDR, as Babel knows it."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        try:
+            return super().__new__(cls, str(Locale.parse(text.replace("-", "_"))))
+        except (UnknownLocaleError, ValueError) as error:
+            raise ValueError("must be a locale such as en, de or pt_BR") from error
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
@@ -113,7 +127,14 @@ class Settings(DatabaseSettings, frozen=True, kw_only=True):
     payment_provider: str | None = None
     email_provider: str | None = None
     email_from: MailAddress = MailAddress(EMAIL_FROM_UNSET)
+
     seller_name: OneLine | None = None
+    seller_address: tuple[OneLine, ...] = ()
+    seller_tax_id: OneLine | None = None
+    seller_email: MailAddress | None = None
+    document_locale: LocaleName = LocaleName("en")
+    document_note: OneLine | None = None
+    document_templates: Path | None = None
 
 
 def load(environ: Mapping[str, str]) -> Settings:

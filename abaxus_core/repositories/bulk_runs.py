@@ -22,7 +22,7 @@ _failures = _sql.many("failures")
 _plan_step = _sql.exec("plan_step")
 _done_among = _sql.many("done_among")
 _settle_customers = _sql.exec("settle_customers")
-_count_settled = _sql.exec("count_settled")
+_count_settled = _sql.maybe("count_settled")
 _finish = _sql.exec("finish")
 _fail = _sql.exec("fail")
 _cancel = _sql.exec("cancel")
@@ -132,10 +132,11 @@ async def settle_customers(conn: Connection, run_id: str, settled: Sequence[Sett
         raise AnotherCameFirst("another worker settled a customer of the run") from error
 
 
-async def count_settled(conn: Connection, run_id: str, settled: Sequence[Settled]) -> None:
-    """Add to the run's progress. Locks the run's row, which all of its chunks share.
+async def count_settled(conn: Connection, run_id: str, settled: Sequence[Settled]) -> bool:
+    """Add to the run's progress; return whether nobody is left to settle.
 
-    Raises AnotherCameFirst where the run has ended meanwhile.
+    Locks the run's row, which all of its chunks share. Raises AnotherCameFirst where the run has
+    ended meanwhile.
     """
     outcomes = [one.outcome for one in settled]
     counted = await _count_settled(
@@ -145,8 +146,10 @@ async def count_settled(conn: Connection, run_id: str, settled: Sequence[Settled
         outcomes.count("skipped"),
         outcomes.count("failed"),
     )
-    if counted == 0:
+    if counted is None:
         raise AnotherCameFirst("the run has ended meanwhile")
+    all_settled: bool = counted["all_settled"]
+    return all_settled
 
 
 async def finish(conn: Connection, run_id: str, at: datetime) -> bool:

@@ -8,11 +8,13 @@ import msgspec
 
 from abaxus_core.kernel.database import Connection, Record
 from abaxus_core.kernel.sql import queries
-from abaxus_core.plugin.email import EmailMessage
+from abaxus_core.plugin.email import Attachment, EmailMessage
 
 _sql = queries("emails")
 _insert = _sql.exec("insert")
 _latest_of_invoices = _sql.many("latest_of_invoices")
+_unattached = _sql.maybe("unattached")
+_attach = _sql.exec("attach")
 _begin_delivery = _sql.maybe("begin_delivery")
 _finish = _sql.exec("finish")
 _note_error = _sql.exec("note_error")
@@ -67,6 +69,18 @@ async def latest_of_invoices(conn: Connection, invoice_ids: Sequence[str]) -> di
 async def abandoned(conn: Connection, *, rows_max: int) -> list[Mail]:
     """Mails that are not finished and have no job left that could deliver them."""
     return [_mail(record) for record in await _abandoned(conn, rows_max)]
+
+
+async def invoice_of_unattached(conn: Connection, email_id: str) -> str | None:
+    """The invoice of a mail that is to be delivered and has no attachment yet."""
+    record = await _unattached(conn, email_id)
+    return None if record is None else str(record["invoice_id"])
+
+
+async def attach(conn: Connection, email_id: str, attachment: Attachment) -> bool:
+    """Whether that changed anything: what a mail carries is settled once."""
+    attachments = msgspec.json.encode([attachment]).decode()
+    return await _attach(conn, email_id, attachments) == 1
 
 
 async def begin_delivery(conn: Connection, email_id: str, provider: str) -> Delivery | None:

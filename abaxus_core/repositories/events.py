@@ -32,7 +32,9 @@ _COUNT: Final = copy_format.count(len(_COLUMNS))
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """What to aggregate: a customer's events of a metric in [start, end), outside `pauses`."""
+    """What to aggregate: a customer's events of a metric in [start, end), outside `pauses`, that
+    landed at or below `watermark`.
+    """
 
     customer_no: int
     metric_no: int
@@ -42,6 +44,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     start: datetime
     end: datetime
     pauses: tuple[Period, ...] = ()
+    watermark: int = EVERYTHING
 
 
 class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,7 @@ def window_of(
     start: datetime,
     end: datetime,
     pauses: tuple[Period, ...] = (),
+    watermark: int = EVERYTHING,
 ) -> Window:
     """Return the customer's window of a metric, aggregated as the metric says."""
     return Window(
@@ -91,6 +95,7 @@ def window_of(
         start=start,
         end=end,
         pauses=pauses,
+        watermark=watermark,
     )
 
 
@@ -130,13 +135,10 @@ def _named(event: QueuedEvent) -> str:
     return msgspec.json.encode(fields).decode()
 
 
-async def aggregate(
-    conn: Connection, windows: Sequence[Window], watermark: int | None
-) -> list[Aggregate]:
+async def aggregate(conn: Connection, windows: Sequence[Window]) -> list[Aggregate]:
     """Return the exact aggregate of each window, in order, from the raw events.
 
-    Only events landed at or below `watermark` count (None: all). The values are those of
-    domain/aggregation.py.
+    The values are those of domain/aggregation.py.
     """
     rows = await _aggregate_windows(
         conn,
@@ -148,7 +150,7 @@ async def aggregate(
         [window.start for window in windows],
         [window.end for window in windows],
         [_multirange(window.pauses) for window in windows],
-        EVERYTHING if watermark is None else watermark,
+        [window.watermark for window in windows],
     )
     return [
         Aggregate(value=row["value"], event_count=row["event_count"], digest=int(row["digest"]))
@@ -190,10 +192,10 @@ async def aggregate_groups(
     ]
 
 
-async def count_late(conn: Connection, window: Window, watermark: int) -> int:
+async def count_late(conn: Connection, window: Window) -> int:
     """Return how many of the window's events were accepted at or after its end."""
     row = await _count_late(
-        conn, window.customer_no, window.metric_no, window.start, window.end, watermark
+        conn, window.customer_no, window.metric_no, window.start, window.end, window.watermark
     )
     event_count: int = row["event_count"]
     return event_count

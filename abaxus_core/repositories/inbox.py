@@ -1,14 +1,13 @@
 """The inbox: accepted events that have not landed, a row a request; and what could not land."""
 
-import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from abaxus_core.domain.digest import payload_hash
-from abaxus_core.domain.events import properties_text
+from abaxus_core.domain.events import stored_properties_text
 from abaxus_core.kernel.database import Connection, Record
 from abaxus_core.kernel.sql import queries
 from abaxus_core.repositories import event_keys
@@ -69,8 +68,8 @@ class _RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
+_NO_PROPERTIES: Final = ("null", "{}")
 _decode = msgspec.json.Decoder(list[QueuedEvent] | _RecordedEvent).decode
-_read_properties = json.JSONDecoder(parse_float=Decimal).decode
 
 
 class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +157,7 @@ async def known_subscriptions(
 
 
 def _queued(recorded: _RecordedEvent) -> QueuedEvent:
-    properties = _read_properties(bytes(recorded.properties).decode())
+    properties = stored_properties_text(bytes(recorded.properties).decode())
     return QueuedEvent(
         customer_no=recorded.customer_no,
         metric_no=recorded.metric_no,
@@ -167,7 +166,7 @@ def _queued(recorded: _RecordedEvent) -> QueuedEvent:
         value=recorded.value,
         idempotency_key=recorded.idempotency_key,
         subscription_id=None,
-        properties=properties_text(properties) if properties else None,
+        properties=None if properties in _NO_PROPERTIES else properties,
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from abaxus_core.domain.invoices import Draft, Invoice, InvoiceStatus, Line, PaymentStatus
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import TierShare
+from abaxus_core.domain.pricing import Step, TierShare
 from abaxus_core.domain.true_up import ChargeKey
 from abaxus_core.errors import Conflict, InvariantBroken
 from abaxus_core.kernel.database import Connection, Record
@@ -32,12 +32,14 @@ _latest_lines = _sql.many("latest_lines")
 _page = _sql.many("page")
 _page_of_status = _sql.many("page_of_status")
 _page_of_customer = _sql.many("page_of_customer")
+_page_of_customers = _sql.many("page_of_customers")
 _archive = _sql.exec("archive")
 _mark_paid = _sql.exec("mark_paid")
 _set_payment_status = _sql.exec("set_payment_status")
 
 LINES_AT_ONCE_MAX = 5_000
 
+_step = msgspec.json.Decoder(Step)
 _breakdown = msgspec.json.Decoder(tuple[TierShare, ...])
 _pauses = msgspec.json.Decoder(tuple[Period, ...])
 
@@ -183,6 +185,17 @@ async def page_of_customer(
     return await _with_lines(conn, rows)
 
 
+async def page_of_customers(
+    conn: Connection, first_no: int, last_no: int, *, after: tuple[int, int], rows_max: int
+) -> list[Invoice]:
+    """Return what customers with numbers from one to another were issued, with the lines.
+
+    Oldest first, those after a customer's number and the invoice's sequence.
+    """
+    rows = await _page_of_customers(conn, first_no, last_no, *after, rows_max)
+    return await _with_lines(conn, rows)
+
+
 async def archive(conn: Connection, invoice_id: str, *, at: datetime, reason: str) -> bool:
     """Return whether that changed anything: only an issued invoice is archived."""
     return await _archive(conn, invoice_id, at, reason) > 0
@@ -272,6 +285,7 @@ def _line(row: Record) -> Line:
         quantity=row["quantity"],
         owed_minor=_whole(row["owed_minor"]),
         previously_billed_minor=_whole(row["previously_billed_minor"]),
+        step=row["step"] and _step.decode(row["step"]),
         tier_breakdown=row["tier_breakdown"] and _breakdown.decode(row["tier_breakdown"]),
         event_count=row["event_count"],
         digest=_whole(row["digest"]),

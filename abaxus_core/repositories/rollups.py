@@ -44,7 +44,7 @@ async def add(
 async def aggregate(conn: Connection, windows: Sequence[Window]) -> list[Aggregate]:
     """Return the aggregate of each window, in order, over everything landed: two statements.
 
-    Equal to `events.aggregate(conn, windows, None)`; whole UTC days of additive aggregations cost
+    Equal to `events.aggregate` of the same windows; whole UTC days of additive aggregations cost
     one row each, the rest its raw events.
     """
     places = range(len(windows))
@@ -55,7 +55,7 @@ async def aggregate(conn: Connection, windows: Sequence[Window]) -> list[Aggrega
         totals = await _totals(conn, [windows[place] for place in additive])
         found |= dict(zip(additive, totals, strict=True))
     if others:
-        exact = await events.aggregate(conn, [windows[place] for place in others], None)
+        exact = await events.aggregate(conn, [windows[place] for place in others])
         found |= dict(zip(others, exact, strict=True))
     return [found[place] for place in places]
 

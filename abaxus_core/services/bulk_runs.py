@@ -260,7 +260,7 @@ async def _settle_all(
     current = [one for one in rated if not is_behind(one.cutoff, one.account.last_cutoff)]
     new = [invoicing.new_invoice(work, one) for one in current if moves_money(one.lines)]
     await invoicing.issue(work, new)
-    await invoicing.advance(work, current, watermark)
+    await invoicing.advance(work, current)
     await _enqueue_collection(work, run, new)
     await _record_settled(work, run.id, _settled(rated, new))
     await invoices.number_many(work.conn, [one.id for one in new])
@@ -297,8 +297,8 @@ async def _enqueue_collection(work: Work, run: BulkRun, new: Sequence[NewInvoice
 
 async def _record_settled(work: Work, run_id: str, settled: Sequence[Settled]) -> None:
     await repository.settle_customers(work.conn, run_id, settled)
-    await repository.count_settled(work.conn, run_id, settled)
-    await _finish_if_done(work, run_id)
+    if await repository.count_settled(work.conn, run_id, settled):
+        await _finish_if_done(work, run_id)
 
 
 async def _finish_if_done(work: Work, run_id: str) -> None:

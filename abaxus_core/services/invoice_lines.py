@@ -1,7 +1,8 @@
 """What stands behind a line of an invoice: the raw events that it counts."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,8 @@ from abaxus_core.repositories import events
 from abaxus_core.repositories.events import LinePage, StoredEvent
 from abaxus_core.services import invoicing
 from abaxus_core.services.usage import ARRIVAL_MAX
+
+EVENTS_AT_ONCE: Final = 5_000
 
 
 class LineEvents(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +40,20 @@ async def list_events(
         return LineEvents(customer_id=invoice.customer_id, events=())
     page = _page(invoice.customer_no, line, line.watermark, before, rows_max)
     return LineEvents(customer_id=invoice.customer_id, events=await events.page_of_line(conn, page))
+
+
+async def events_behind(
+    conn: Connection, invoice: Invoice, line: Line
+) -> AsyncIterator[list[StoredEvent]]:
+    """Yield all events that a line counts, some at a time, newest first."""
+    before: tuple[datetime, int] | None = None
+    while line.watermark is not None:
+        asked = _page(invoice.customer_no, line, line.watermark, before, EVENTS_AT_ONCE)
+        if page := await events.page_of_line(conn, asked):
+            yield page
+        if len(page) < EVENTS_AT_ONCE:
+            return
+        before = page[-1].occurred_at, page[-1].arrival_no
 
 
 def _line(invoice: Invoice, line_no: int) -> Line:

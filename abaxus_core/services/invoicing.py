@@ -162,7 +162,7 @@ async def _statement_of(conn: Connection, calculation: Calculation) -> Statement
 async def _issue_one(work: Work, statement: Statement, calculation_id: str | None) -> Invoice:
     new = new_invoice(work, statement, calculation_id)
     await issue(work, [new])
-    await advance(work, [statement], statement.watermark)
+    await advance(work, [statement])
     numbers = await invoices.number_many(work.conn, [new.id])
     return Invoice(
         id=new.id,
@@ -224,14 +224,17 @@ def _issued(new: NewInvoice) -> dict[str, object]:
     }
 
 
-async def advance(work: Work, rated: Sequence[Statement], watermark: int) -> None:
-    """Move the marks of the statements' subscriptions: what was rated need not be again.
+async def advance(work: Work, rated: Sequence[Statement]) -> None:
+    """Move the marks of the subscriptions of one rating: what was rated need not be again.
 
     Raises AnotherCameFirst where an amendment did.
     """
     marks = [mark for statement in rated for mark in statement.marks]
     if marks and not await billing.mark(
-        work.conn, marks, rated_watermark=watermark, rated_on=work.now.astimezone(UTC).date()
+        work.conn,
+        marks,
+        rated_watermark=rated[0].watermark,
+        rated_on=work.now.astimezone(UTC).date(),
     ):
         raise AnotherCameFirst("a subscription was amended while it was rated")
 

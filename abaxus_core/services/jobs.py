@@ -48,6 +48,10 @@ class MakePartitions(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it makes those of this month and the next."""
 
 
+class SealAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing: it seals whatever waits."""
+
+
 class ApplyAmendments(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it applies whatever is due."""
 
@@ -63,6 +67,7 @@ AMENDMENTS_APPLY: Final = JobKind(name="amendments.apply", payload=ApplyAmendmen
 ABANDONED_FAIL: Final = JobKind(name="abandoned.fail", payload=FailAbandoned, attempts_max=1)
 RECORDS_PRUNE: Final = JobKind(name="records.prune", payload=PruneRecords, attempts_max=1)
 PARTITIONS_MAKE: Final = JobKind(name="partitions.make", payload=MakePartitions, attempts_max=1)
+AUDIT_SEAL: Final = JobKind(name="audit.seal", payload=SealAudit, attempts_max=1)
 BULK_PLAN: Final = JobKind(name="bulk.plan", payload=PlanBulkRun, priority=Priority.BULK)
 BULK_CHUNK: Final = JobKind(name="bulk.chunk", payload=InvoiceChunk, priority=Priority.BULK)
 INVOICE_CHARGE: Final = JobKind(

@@ -1,7 +1,8 @@
 """Mailing invoices: the mail is written with the request, delivered by the worker, at least once.
 
-What may have arrived is sent again as the same mail: same Message-ID, same bytes. A refusal for
-good and a mail given up stay on the row, in the audit log of the invoice and in the metrics.
+The PDF is made by the worker and stored with the mail before its first delivery, so that what may
+have arrived is sent again as the same mail: same Message-ID, same bytes. A refusal for good and a
+mail given up stay on the row, in the audit log of the invoice and in the metrics.
 """
 
 from datetime import timedelta
@@ -9,13 +10,14 @@ from typing import Final
 
 import structlog
 
-from abaxus_core.domain.invoices import Invoice
-from abaxus_core.errors import IllegalTransition, InvalidInput, InvariantBroken, NotFound
+from abaxus_core.errors import IllegalTransition, InvalidInput, NotFound, RateLimited
 from abaxus_core.kernel.queue import Snooze, enqueue
-from abaxus_core.plugin.email import EmailOutcome, is_mail_address
-from abaxus_core.repositories import customers, emails, invoices
+from abaxus_core.plugin.email import Attachment, EmailOutcome, is_mail_address
+from abaxus_core.repositories import emails, invoices
 from abaxus_core.repositories.emails import Delivery, Mail
-from abaxus_core.services import audit, invoice_mail, sender_calls
+from abaxus_core.services import audit, invoice_documents, invoice_mail, sender_calls
+from abaxus_core.services.documents.making import check_length
+from abaxus_core.services.documents.view import Buyer
 from abaxus_core.services.invoice_mail import Envelope
 from abaxus_core.services.jobs import EMAIL_DELIVER, DeliverEmail
 from abaxus_core.services.work import SYSTEM, Context, Work, perform
@@ -41,7 +43,8 @@ async def send(context: Context, work: Work, invoice_id: str) -> Mail:
     """The mail, written and queued; every call writes another. Delivery is the worker's.
 
     Raises NotFound (INVOICE_NOT_FOUND), IllegalTransition for an archived invoice, InvalidInput
-    when the customer has no usable address or no email provider is configured.
+    when the customer has no usable address, no email provider is configured or a document cannot
+    hold the invoice (DOCUMENT_TOO_LONG).
     """
     invoice = await invoices.get(work.conn, invoice_id)
     if invoice is None:
@@ -50,9 +53,12 @@ async def send(context: Context, work: Work, invoice_id: str) -> Mail:
         raise IllegalTransition("the invoice is archived; it is not sent any more")
     if context.email_provider is None:
         raise InvalidInput("no email provider is configured", code="PROVIDER_NOT_ENABLED")
-    envelope = await _envelope(context, work, invoice)
+    check_length(invoice)
+    subject = await invoice_documents.subject_of(context, work.conn, invoice)
+    envelope = _envelope(context, work, subject.buyer)
     mail = _mail(envelope, invoice_id, context.email_provider)
-    await emails.insert(work.conn, mail, invoice_mail.compose(invoice, envelope))
+    letter = context.documents.make_letter(subject)
+    await emails.insert(work.conn, mail, invoice_mail.compose(letter, envelope))
     await enqueue(work.conn, EMAIL_DELIVER, DeliverEmail(email_id=mail.id), unique_key=mail.id)
     await _audit(work, "invoice.send_requested", invoice_id, {"email_id": mail.id})
     return mail
@@ -67,6 +73,8 @@ async def deliver(context: Context, email_id: str) -> None:
     if provider is None or sender is None:
         _log.error("mail.no_provider", email_id=email_id)
         raise Snooze(_seconds(DELIVERY_DELAYS[-1]))
+
+    await _attach(context, email_id)
 
     async def begin(work: Work) -> Delivery | None:
         return await emails.begin_delivery(work.conn, email_id, provider)
@@ -113,15 +121,32 @@ async def _give_up(work: Work, mail: Mail) -> bool:
     return True
 
 
-async def _envelope(context: Context, work: Work, invoice: Invoice) -> Envelope:
-    customer = await customers.get(work.conn, invoice.customer_id)
-    if customer is None:
-        raise InvariantBroken(f"{invoice.id} has no customer")
-    if customer.email is None:
+async def _attach(context: Context, email_id: str) -> None:
+    """Store the invoice's PDF with a mail that has none: whichever worker comes first."""
+    async with context.database.connection() as conn:
+        invoice_id = await emails.invoice_of_unattached(conn, email_id)
+    if invoice_id is None:
+        return
+    try:
+        pdf = await invoice_documents.pdf(context, invoice_id)
+    except RateLimited as busy:
+        raise Snooze(busy.retry_after_s) from busy
+    attachment = Attachment(
+        filename=pdf.filename, media_type="application/pdf", content=pdf.content
+    )
+
+    async def step(work: Work) -> None:
+        await emails.attach(work.conn, email_id, attachment)
+
+    await perform(context, SYSTEM, step)
+
+
+def _envelope(context: Context, work: Work, buyer: Buyer) -> Envelope:
+    if buyer.email is None:
         raise InvalidInput(
             "the customer has no email address", code="NO_EMAIL_ADDRESS", field="email"
         )
-    if not is_mail_address(customer.email):
+    if not is_mail_address(buyer.email):
         raise InvalidInput("the customer's email address is none", field="email")
     seller = context.settings.seller_name
     # The settings' own kinds of text are none that msgspec stores.
@@ -130,8 +155,7 @@ async def _envelope(context: Context, work: Work, invoice: Invoice) -> Envelope:
         date=work.now,
         sender=str(context.settings.email_from),
         seller_name=str(seller) if seller else None,
-        recipient=customer.email,
-        customer_name=customer.name,
+        recipient=buyer.email,
     )
 
 

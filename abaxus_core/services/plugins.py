@@ -4,9 +4,11 @@ Names of providers come from the operator's settings, or, for test mode, from th
 there is none in here.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final, cast
 
 import msgspec
 
@@ -15,7 +17,9 @@ from abaxus_core.kernel import config, plugin_manager
 from abaxus_core.kernel.config import Settings
 from abaxus_core.kernel.plugin_manager import HttpFactory, Plugins
 from abaxus_core.plugin.email import EmailSender
-from abaxus_core.plugin.payments import PaymentProvider
+from abaxus_core.plugin.payments import PaymentProvider, ValidatingProvider
+
+CHECK_TIMEOUT_S: Final = 20
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +81,29 @@ async def opened(
             email_provider=name,
             email_sender=opened.email_senders[name] if name else None,
         )
+
+
+async def check(
+    names: Iterable[str], environ: Mapping[str, str], *, http: HttpFactory | None = None
+) -> dict[str, Sequence[str]]:
+    """What is wrong with the credentials of each payment provider that can ask its service; nothing
+    is charged. Raises ConfigurationError as `read`. `http`: another client, in tests.
+    """
+    factory = {} if http is None else {"http": http}
+    async with plugin_manager.opened(plugin_manager.load(names, environ), **factory) as opened:
+        return {
+            name: await _validate(cast("ValidatingProvider", provider))
+            for name, provider in opened.payment_providers.items()
+            if provider.capabilities.validate
+        }
+
+
+async def _validate(provider: ValidatingProvider) -> Sequence[str]:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return await provider.validate()
+    except Exception as error:  # noqa: BLE001 - a stranger's code: whatever it is, nothing was proved
+        return (f"it cannot be checked: {type(error).__name__}",)
 
 
 def _select(choice: Choice, environ: Mapping[str, str]) -> tuple[Selection | None, list[str]]:

@@ -6,14 +6,15 @@ calculation) is for invoicing.py and calculations.py.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import TypeAlias
+from typing import NamedTuple
 
 import msgspec
 
 from abaxus_core.domain.invoices import Line
+from abaxus_core.domain.metrics import Metric
 from abaxus_core.domain.periods import Period
 from abaxus_core.domain.statements import check_amounts
 from abaxus_core.domain.true_up import (
@@ -27,10 +28,12 @@ from abaxus_core.domain.true_up import (
 )
 from abaxus_core.domain.windows import billed_through_after
 from abaxus_core.kernel.database import Connection
+from abaxus_core.kernel.turns import in_turns
 from abaxus_core.repositories import billing, events, invoices
 from abaxus_core.repositories.billing import Account, Mark
+from abaxus_core.repositories.events import Window
 from abaxus_core.services import sheets
-from abaxus_core.services.sheets import Ask, Part, Sheet, Sheets
+from abaxus_core.services.sheets import Ask, Entry, Part, Sheet
 
 WINDOWS_AT_ONCE_MAX = 10_000
 
@@ -50,15 +53,24 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     credit_minor: int
 
 
-class _Known(msgspec.Struct, frozen=True, kw_only=True):
+class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What was used, by slot; what was billed, by subscription; `latest` lines to give back."""
 
-    usage: Mapping["_Slot", Usage]
+    usage: Mapping["Slot", Usage]
     billed: Mapping[str, Mapping[ChargeKey, Billed]]
     latest: Mapping[ChargeKey, Line]
 
 
-_Slot: TypeAlias = tuple[int, Period, tuple[Period, ...], str]
+class Slot(NamedTuple):
+    """What is counted once: a customer's events of a metric in a stretch of time, but for its
+    pauses, that landed by the watermark.
+    """
+
+    customer_no: int
+    stretch: Period
+    pauses: tuple[Period, ...]
+    metric_key: str
+    watermark: int
 
 
 async def statements(conn: Connection, customer_nos: Sequence[int], ask: Ask) -> list[Statement]:
@@ -71,12 +83,12 @@ async def statements(conn: Connection, customer_nos: Sequence[int], ask: Ask) ->
     billed = await billing.billed(conn, _periods(of_all.parts))
     # A rating that overtook this one counted further: to count less would give usage back.
     watermark = max([ask.watermark, *(one.watermark for one in billed.values())])
-    known = _Known(
-        usage=await _usage(conn, of_all, watermark),
+    known = Known(
+        usage=await usage_of(conn, _slots(of_all.parts, watermark), of_all.metrics),
         billed=_by_subscription(billed),
         latest=await _latest(conn, of_all.parts, billed),
     )
-    return [_statement(sheet, known, watermark) for sheet in of_all.sheets]
+    return [_statement(sheet, known, watermark) async for sheet in in_turns(of_all.sheets)]
 
 
 def _by_subscription(
@@ -97,42 +109,47 @@ async def _latest(
     return await invoices.latest_lines(conn, gone) if gone else {}
 
 
-async def _usage(conn: Connection, of_all: Sheets, watermark: int) -> dict[_Slot, Usage]:
-    slots = iter(_slots(of_all.parts))
-    usage: dict[_Slot, Usage] = {}
-    while batch := list(islice(slots, WINDOWS_AT_ONCE_MAX)):
-        windows = [
-            events.window_of(
-                of_all.metrics[metric_key],
-                customer_no,
-                start=stretch.start,
-                end=stretch.end,
-                pauses=pauses,
-            )
-            for customer_no, stretch, pauses, metric_key in batch
-        ]
-        found = await events.aggregate(conn, windows, watermark)
+def _slots(parts: Iterable[Part], watermark: int) -> Iterator[Slot]:
+    for part in parts:
+        for entry in part.entries:
+            yield from slots_of(part, entry, watermark)
+
+
+def slots_of(part: Part, entry: Entry, watermark: int) -> Iterator[Slot]:
+    """Yield what has to be counted to rate an entry; where nothing can have been used, nothing."""
+    for due in entry.dues:
+        if due.usage_period.start < due.usage_period.end:
+            for charge in due.charges:
+                yield _slot(part, due, charge.metric_key, watermark)
+
+
+def _slot(part: Part, due: Due, metric_key: str, watermark: int) -> Slot:
+    customer_no = part.subscription.customer_no
+    return Slot(customer_no, due.usage_period, due.segment.pauses, metric_key, watermark)
+
+
+async def usage_of(
+    conn: Connection, slots: Iterable[Slot], metrics: Mapping[str, Metric]
+) -> dict[Slot, Usage]:
+    """Return what was used in each slot."""
+    wanted = iter(dict.fromkeys(slots))
+    usage: dict[Slot, Usage] = {}
+    while batch := list(islice(wanted, WINDOWS_AT_ONCE_MAX)):
+        found = await events.aggregate(conn, [_window(slot, metrics) for slot in batch])
         for slot, one in zip(batch, found, strict=True):
             usage[slot] = Usage(quantity=one.value, event_count=one.event_count, digest=one.digest)
     return usage
 
 
-def _slots(parts: Iterable[Part]) -> list[_Slot]:
-    """What to aggregate, each once: customer, stretch of some length but for its pauses, metric."""
-    return list(
-        dict.fromkeys(
-            _slot(part, due, charge.metric_key)
-            for part in parts
-            for entry in part.entries
-            for due in entry.dues
-            for charge in due.charges
-            if due.usage_period.start < due.usage_period.end
-        )
+def _window(slot: Slot, metrics: Mapping[str, Metric]) -> Window:
+    return events.window_of(
+        metrics[slot.metric_key],
+        slot.customer_no,
+        start=slot.stretch.start,
+        end=slot.stretch.end,
+        pauses=slot.pauses,
+        watermark=slot.watermark,
     )
-
-
-def _slot(part: Part, due: Due, metric_key: str) -> _Slot:
-    return part.subscription.customer_no, due.usage_period, due.segment.pauses, metric_key
 
 
 def _periods(parts: Iterable[Part]) -> list[tuple[str, datetime]]:
@@ -143,8 +160,8 @@ def _periods(parts: Iterable[Part]) -> list[tuple[str, datetime]]:
     ]
 
 
-def _statement(sheet: Sheet, known: _Known, watermark: int) -> Statement:
-    lines = tuple(line for part in sheet.parts for line in _lines(part, known, watermark))
+def _statement(sheet: Sheet, known: Known, watermark: int) -> Statement:
+    lines = tuple(line for part in sheet.parts for line in lines_of(part, known, watermark))
     check_amounts(lines)
     return Statement(
         account=sheet.account,
@@ -166,8 +183,8 @@ def _mark(part: Part) -> Mark:
     )
 
 
-def _lines(part: Part, known: _Known, watermark: int) -> list[Line]:
-    """By period its fees, then its usage; at the end what is given back."""
+def lines_of(part: Part, known: Known, watermark: int) -> list[Line]:
+    """Return by period the lines of its fees, then its usage; at the end what is given back."""
     billed = known.billed.get(part.subscription.id, {})
     lines: list[Line] = []
     for entry in part.entries:
@@ -177,7 +194,7 @@ def _lines(part: Part, known: _Known, watermark: int) -> list[Line]:
         for due in entry.dues:
             lines += usage_lines(
                 due,
-                usage=_counted(part, due, known.usage),
+                usage=_counted(part, due, known.usage, watermark),
                 billed=billed,
                 currency=part.currency,
                 watermark=watermark,
@@ -185,6 +202,8 @@ def _lines(part: Part, known: _Known, watermark: int) -> list[Line]:
     return lines + reversals(billed, part.keys, known.latest, part.currency)
 
 
-def _counted(part: Part, due: Due, usage: Mapping[_Slot, Usage]) -> dict[str, Usage]:
-    slots = {charge.metric_key: _slot(part, due, charge.metric_key) for charge in due.charges}
+def _counted(part: Part, due: Due, usage: Mapping[Slot, Usage], watermark: int) -> dict[str, Usage]:
+    slots = {
+        charge.metric_key: _slot(part, due, charge.metric_key, watermark) for charge in due.charges
+    }
     return {key: usage[slot] for key, slot in slots.items() if slot in usage}

@@ -21,6 +21,7 @@ from abaxus_core.domain.subscriptions import Subscription, Terms
 from abaxus_core.domain.true_up import ChargeKey, Due, dues_of, fee_key, key_of
 from abaxus_core.domain.windows import Window, windows_due
 from abaxus_core.kernel.database import Connection
+from abaxus_core.kernel.turns import in_turns
 from abaxus_core.repositories import billing, metrics
 from abaxus_core.repositories.billing import Account, PinnedPlan
 
@@ -103,7 +104,8 @@ async def read(conn: Connection, customer_nos: Sequence[int], ask: Ask) -> Sheet
     """Return the sheets of customers. Has to be the first read of a rating."""
     book = await _read(conn, customer_nos, ask.cutoff)
     return Sheets(
-        sheets=[_sheet(book, account, ask) for account in book.accounts], metrics=book.metrics
+        sheets=[_sheet(book, account, ask) async for account in in_turns(book.accounts)],
+        metrics=book.metrics,
     )
 
 

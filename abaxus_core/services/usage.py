@@ -118,12 +118,12 @@ async def compute(conn: Connection, customer_id: str, metric_key: str, period: S
     customer = await customers.get(conn, customer_id)
     metric = await _metric(conn, metric_key)
     watermark = await watermarks.read(conn)
-    window = _window(customer, metric, period)
-    (found,) = await events.aggregate(conn, [window], watermark)
+    window = msgspec.structs.replace(_window(customer, metric, period), watermark=watermark)
+    (found,) = await events.aggregate(conn, [window])
     return Computed(
         aggregation=metric.aggregation,
         aggregate=found,
-        late_event_count=await events.count_late(conn, window, watermark),
+        late_event_count=await events.count_late(conn, window),
         watermark=watermark,
     )
 

@@ -16,6 +16,7 @@ from abaxus_core.kernel.ids import Ids
 from abaxus_core.plugin.email import EmailSender
 from abaxus_core.plugin.payments import PaymentProvider
 from abaxus_core.services.backfill import Backfill
+from abaxus_core.services.documents.making import Documents
 from abaxus_core.services.ingestion import Intake
 from abaxus_core.services.telemetry import Telemetry
 
@@ -42,6 +43,7 @@ class Context:
     default_payment_provider: str | None
     email_provider: str | None
     email_sender: EmailSender | None
+    documents: Documents
     telemetry: Telemetry
     intake: Intake
     backfill: Backfill

@@ -1,6 +1,7 @@
 """Jobs of bulk runs: planning, chunks, and collecting what was issued."""
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from abaxus_core.kernel.queue import Handler, Job
 from abaxus_core.services import bulk_runs, collection
@@ -15,9 +16,14 @@ from abaxus_core.services.jobs import (
 )
 from abaxus_core.services.work import Context
 
+# One is rated while the database works for the others. More of them only take each other's caches
+# and queue for the lock of the run (docs/benchmarks.md).
+CHUNKS_AT_ONCE: Final = 3
+
 
 def handlers(context: Context) -> list[Handler[Any]]:
     """The handlers of one mode."""
+    chunks = asyncio.Semaphore(CHUNKS_AT_ONCE)
 
     async def plan(job: Job[PlanBulkRun]) -> None:
         run_id = job.payload.bulk_run_id
@@ -29,7 +35,8 @@ def handlers(context: Context) -> list[Handler[Any]]:
             raise
 
     async def chunk(job: Job[InvoiceChunk]) -> None:
-        await bulk_runs.invoice_chunk(context, job.payload, last_attempt=job.last_attempt)
+        async with chunks:
+            await bulk_runs.invoice_chunk(context, job.payload, last_attempt=job.last_attempt)
 
     async def charge(job: Job[CollectInvoice]) -> None:
         await collection.charge(context, job.payload)

@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 from abaxus_core.kernel.queue import Discard, Handler, Job, Schedule, Snooze
-from abaxus_core.services import amendments, bulk_runs, charging, mailing, upkeep
+from abaxus_core.services import amendments, audit_seals, bulk_runs, charging, mailing, upkeep
 from abaxus_core.services.jobs import (
     ABANDONED_FAIL,
     AMENDMENTS_APPLY,
+    AUDIT_SEAL,
     EMAIL_DELIVER,
     PARTITIONS_MAKE,
     PAYMENT_RESOLVE,
@@ -21,6 +22,7 @@ from abaxus_core.services.jobs import (
     MakePartitions,
     PruneRecords,
     ResolvePayment,
+    SealAudit,
     SweepPayments,
 )
 from abaxus_core.services.work import Context
@@ -39,6 +41,7 @@ SCHEDULES: Final[Sequence[Schedule[Any]]] = (
     Schedule(
         name="abandoned", every=timedelta(minutes=1), kind=ABANDONED_FAIL, payload=FailAbandoned()
     ),
+    Schedule(name="audit", every=timedelta(minutes=1), kind=AUDIT_SEAL, payload=SealAudit()),
     Schedule(name="records", every=timedelta(hours=1), kind=RECORDS_PRUNE, payload=PruneRecords()),
     Schedule(
         name="partitions", every=timedelta(hours=1), kind=PARTITIONS_MAKE, payload=MakePartitions()
@@ -65,6 +68,9 @@ def of(context: Context) -> list[Handler[Any]]:
         await bulk_runs.fail_abandoned(context)
         await mailing.fail_abandoned(context)
 
+    async def seal_audit(_job: Job[SealAudit]) -> None:
+        await audit_seals.seal(context)
+
     async def prune_records(_job: Job[PruneRecords]) -> None:
         await upkeep.prune(context)
 
@@ -77,6 +83,7 @@ def of(context: Context) -> list[Handler[Any]]:
         Handler(kind=PAYMENT_SWEEP, run=sweep_payments),
         Handler(kind=AMENDMENTS_APPLY, run=apply_amendments),
         Handler(kind=ABANDONED_FAIL, run=fail_abandoned),
+        Handler(kind=AUDIT_SEAL, run=seal_audit),
         Handler(kind=RECORDS_PRUNE, run=prune_records),
         Handler(kind=PARTITIONS_MAKE, run=make_partitions),
         *bulk.handlers(context),

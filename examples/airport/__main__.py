@@ -34,6 +34,7 @@ STACK_DIR = source.DATA_DIR / "airport"
 # Night flights of New York's 31 December are the first of 2014 in UTC: hence a thirteenth month.
 MONTHS = (*(f"2013-{month:02}" for month in range(1, 13)), "2014-01")
 MEMORY_MIB_MAX = 256
+POLL_S = 0.1
 
 Invoice = dict[str, Any]
 
@@ -44,6 +45,15 @@ class Imported:
 
     accepted_s: float
     metered_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How long everything took to be derived again, and what did not hold."""
+
+    took_s: float
+    findings: int
+    peak_mib: int | None
 
 
 @click.command()
@@ -88,10 +98,18 @@ def _bill(console: Console, stack: Stack, csv_file: Path, out: Path) -> int:
         again = scenario.bill(api, last_day(MONTHS[-1]))["result"]
         changed = rerate.difference(owed, all_invoices(api)) + again["invoices_created"]
     off = rerate.difference(owed, invoices)
-    peaks = {"API": peak_mib(stack.api_pid), "worker": peak_mib(stack.worker_pid)}
-    console.print(_table(invoices, off, changed, (first, second), peaks))
+    verified = verify(stack)
+    peaks = {
+        "API": peak_mib(stack.api_pid),
+        "worker": peak_mib(stack.worker_pid),
+        "verification": verified.peak_mib,
+    }
+    table = _table(invoices, off, changed, (first, second), peaks)
+    table.add_row("derived again from raw events", _rate(verified.took_s))
+    table.add_row("findings of that", f"{verified.findings}")
+    console.print(table)
     console.print(f"All invoices: {out}")
-    return int(off != 0 or changed != 0)
+    return int(off != 0 or changed != 0 or verified.findings != 0)
 
 
 def import_events(stack: Stack, api: ApiClient, path: Path) -> Imported:
@@ -103,6 +121,21 @@ def import_events(stack: Stack, api: ApiClient, path: Path) -> Imported:
     accepted_s = time.monotonic() - begun
     scenario.wait_until_metered(api)
     return Imported(accepted_s, time.monotonic() - begun)
+
+
+def verify(stack: Stack) -> Verified:
+    """Derive everything again, by the command that anybody would use."""
+    environ = {**os.environ, **stack.database}
+    command = (sys.executable, "-m", "abaxus_core.cli", "verify", "--all", "--json")
+    begun = time.monotonic()
+    peak = None
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as process:
+        while process.poll() is None:
+            peak = peak_mib(process.pid) or peak
+            time.sleep(POLL_S)
+        assert process.stdout is not None
+        report = json.loads(process.stdout.read())
+    return Verified(time.monotonic() - begun, len(report["findings"]), peak)
 
 
 def all_invoices(api: ApiClient) -> list[Invoice]:

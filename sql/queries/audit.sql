@@ -1,18 +1,26 @@
 -- name: append :exec
 -- params: $1 audit_id text, $2 at timestamptz, $3 actor text, $4 action text, $5 object_type text, $6 object_id text, $7 data jsonb
--- why: one entry, in the transaction of what it records
-INSERT INTO audit_log (audit_id, at, actor, action, object_type, object_id, data)
-VALUES ($1, $2, $3, $4, $5, $6, $7);
+-- why: one entry, in the transaction of what it records, waiting for its seal
+WITH entry AS (
+    INSERT INTO audit_log (audit_id, at, actor, action, object_type, object_id, data)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    RETURNING audit_no
+)
+INSERT INTO audit_unsealed (audit_no) SELECT audit_no FROM entry;
 
 -- name: append_many :exec
 -- params: $1 audit_ids text[], $2 at timestamptz, $3 actor text, $4 action text, $5 object_type text, $6 object_ids text[], $7 data jsonb[]
--- why: the same action on many objects at once, in their order
-INSERT INTO audit_log (audit_id, at, actor, action, object_type, object_id, data)
-SELECT audit_id, $2, $3, $4, $5, object_id, data
-FROM unnest($1::text[], $6::text[], $7::jsonb[]) WITH ORDINALITY AS acted (
-    audit_id, object_id, data, position
+-- why: the same action on many objects at once, in their order, each waiting for its seal
+WITH entries AS (
+    INSERT INTO audit_log (audit_id, at, actor, action, object_type, object_id, data)
+    SELECT audit_id, $2, $3, $4, $5, object_id, data
+    FROM unnest($1::text[], $6::text[], $7::jsonb[]) WITH ORDINALITY AS acted (
+        audit_id, object_id, data, position
+    )
+    ORDER BY position
+    RETURNING audit_no
 )
-ORDER BY position;
+INSERT INTO audit_unsealed (audit_no) SELECT audit_no FROM entries;
 
 -- name: page :many
 -- params: $1 before_no int8, $2 row_limit int8

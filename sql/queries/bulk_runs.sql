@@ -72,12 +72,13 @@ FROM unnest($2::integer[], $3::text[], $4::text[], $5::text[], $6::text[]) AS se
 )
 ORDER BY customer_no;
 
--- name: count_settled :exec
+-- name: count_settled :maybe
 -- params: $1 bulk_run_id text, $2 created int4, $3 skipped int4, $4 failed int4
--- why: progress, exact because it commits with what it counts; near the end of the transaction, for the row is shared by all chunks; 0 rows where the run has ended, so that nothing commits after its end
+-- why: progress, exact because it commits with what it counts; near the end of the transaction, for the row is shared by all chunks; no row where the run has ended, so that nothing commits after its end
 UPDATE bulk_runs
 SET created = created + $2, skipped = skipped + $3, failed = failed + $4
-WHERE bulk_run_id = $1 AND status = 'running';
+WHERE bulk_run_id = $1 AND status = 'running'
+RETURNING planned AND created + skipped + failed = total AS all_settled;
 
 -- name: finish :exec
 -- params: $1 bulk_run_id text, $2 finished_at timestamptz

@@ -19,6 +19,20 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS e;
 
+-- name: unattached :maybe
+-- params: $1 email_id text
+-- why: a mail that is still to be delivered and lacks its document
+SELECT invoice_id
+FROM email_messages
+WHERE email_id = $1 AND state = 'queued' AND message -> 'attachments' = '[]'::jsonb;
+
+-- name: attach :exec
+-- params: $1 email_id text, $2 attachments jsonb
+-- why: before the first delivery and once, so that every delivery has the same bytes
+UPDATE email_messages
+SET message = jsonb_set(message, '{attachments}', $2::jsonb)
+WHERE email_id = $1 AND state = 'queued' AND message -> 'attachments' = '[]'::jsonb;
+
 -- name: begin_delivery :maybe
 -- params: $1 email_id text, $2 provider text
 -- why: counts the delivery before it happens, unless the mail is finished; the bytes come along
@@ -29,9 +43,10 @@ RETURNING invoice_id, attempts, message;
 
 -- name: finish :exec
 -- params: $1 email_id text, $2 state text, $3 provider_message_id text, $4 error text, $5 finished_at timestamptz
--- why: queued to sent or failed, once
+-- why: queued to sent or failed, once; its attachment, which could be made again, is let go
 UPDATE email_messages
-SET state = $2, provider_message_id = $3, error = $4, finished_at = $5
+SET state = $2, provider_message_id = $3, error = $4, finished_at = $5,
+    message = jsonb_set(message, '{attachments}', '[]'::jsonb)
 WHERE email_id = $1 AND state = 'queued';
 
 -- name: note_error :exec

@@ -15,8 +15,8 @@ ORDER BY customer_no, key_high, key_low, payload_hash
 ON CONFLICT ON CONSTRAINT event_conflicts_once DO NOTHING;
 
 -- name: aggregate_windows :many
--- params: $1 customer_no int4[], $2 metric_no int4[], $3 aggregation text[], $4 property text[], $5 percentile numeric[], $6 window_start timestamptz[], $7 window_end timestamptz[], $8 pauses text[], $9 watermark int8
--- why: the exact value of every window from its raw events, in one statement, each by events_customer_metric_time; what only some aggregations need is read only for them
+-- params: $1 customer_no int4[], $2 metric_no int4[], $3 aggregation text[], $4 property text[], $5 percentile numeric[], $6 window_start timestamptz[], $7 window_end timestamptz[], $8 pauses text[], $9 watermark int8[]
+-- why: the exact value of every window from its raw events up to its watermark, in one statement, each by events_customer_metric_time; what only some aggregations need is read only for them
 SELECT
     coalesce(
         CASE w.aggregation
@@ -29,7 +29,7 @@ SELECT
                 FROM events AS e
                 WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
                     AND e.occurred_at >= w.window_start AND e.occurred_at < w.window_end
-                    AND e.landing_no <= $9
+                    AND e.landing_no <= w.watermark
                     AND (w.pauses IS NULL OR NOT e.occurred_at <@ w.pauses::tstzmultirange)
                 ORDER BY e.occurred_at DESC, e.arrival_no DESC
                 LIMIT 1
@@ -39,7 +39,7 @@ SELECT
                 FROM events AS e
                 WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
                     AND e.occurred_at >= w.window_start AND e.occurred_at < w.window_end
-                    AND e.landing_no <= $9
+                    AND e.landing_no <= w.watermark
                     AND (w.pauses IS NULL OR NOT e.occurred_at <@ w.pauses::tstzmultirange)
             )
             WHEN 'percentile' THEN (
@@ -53,8 +53,8 @@ SELECT
                     FROM events AS e
                     WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
                         AND e.occurred_at >= w.window_start AND e.occurred_at < w.window_end
-                        AND e.landing_no <= $9
-                    AND (w.pauses IS NULL OR NOT e.occurred_at <@ w.pauses::tstzmultirange)
+                        AND e.landing_no <= w.watermark
+                        AND (w.pauses IS NULL OR NOT e.occurred_at <@ w.pauses::tstzmultirange)
                     ORDER BY e.value
                     LIMIT 2 OFFSET floor(totals.percentile_rank)::bigint
                 ) AS around
@@ -66,9 +66,10 @@ SELECT
     totals.digest
 FROM unnest(
     $1::integer[], $2::integer[], $3::text[], $4::text[], $5::numeric[], $6::timestamptz[],
-    $7::timestamptz[], $8::text[]
+    $7::timestamptz[], $8::text[], $9::bigint[]
 ) WITH ORDINALITY AS w (
-    customer_no, metric_no, aggregation, property, percentile, window_start, window_end, pauses, place
+    customer_no, metric_no, aggregation, property, percentile, window_start, window_end, pauses,
+    watermark, place
 )
 CROSS JOIN LATERAL (
     SELECT
@@ -81,8 +82,8 @@ CROSS JOIN LATERAL (
     FROM events AS e
     WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
         AND e.occurred_at >= w.window_start AND e.occurred_at < w.window_end
-        AND e.landing_no <= $9
-                    AND (w.pauses IS NULL OR NOT e.occurred_at <@ w.pauses::tstzmultirange)
+        AND e.landing_no <= w.watermark
+        AND (w.pauses IS NULL OR NOT e.occurred_at <@ w.pauses::tstzmultirange)
 ) AS totals
 ORDER BY w.place;
 

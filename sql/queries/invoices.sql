@@ -17,19 +17,19 @@ FROM unnest(
 ORDER BY customer_no;
 
 -- name: insert_lines :exec
--- params: $1 lines jsonb
+-- params: $1 lines json
 -- why: all lines of a chunk; invoice_lines_billed_once refuses a charge's revision that is billed already
 INSERT INTO invoice_lines (
     invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key, subscription_id,
     plan_id, plan_version, period_start, period_end, segment_start, segment_end, window_end,
     pauses, revision, quantity, exact_amount, amount_minor, owed_minor, previously_billed_minor,
-    tier_breakdown, event_count, digest, watermark
+    step, tier_breakdown, event_count, digest, watermark
 )
 SELECT invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key,
     subscription_id, plan_id, plan_version, period_start, period_end, segment_start, segment_end,
     window_end, pauses, revision, quantity, exact_amount, amount_minor, owed_minor,
-    previously_billed_minor, tier_breakdown, event_count, digest, watermark
-FROM jsonb_populate_recordset(NULL::invoice_lines, $1);
+    previously_billed_minor, step, tier_breakdown, event_count, digest, watermark
+FROM json_populate_recordset(NULL::invoice_lines, $1);
 
 -- name: insert_credits :exec
 -- params: $1 invoice_ids text[], $2 customer_nos int4[], $3 amounts_minor numeric[], $4 created_at timestamptz
@@ -80,7 +80,7 @@ FOR NO KEY UPDATE OF i;
 SELECT invoice_id, line_no, kind, description, charge_id, pricing_model, metric_key,
     subscription_id, plan_id, plan_version, period_start, period_end, segment_start, segment_end,
     window_end, pauses, revision, quantity, exact_amount, amount_minor, owed_minor,
-    previously_billed_minor, tier_breakdown, event_count, digest, watermark
+    previously_billed_minor, step, tier_breakdown, event_count, digest, watermark
 FROM invoice_lines
 WHERE invoice_id = ANY ($1)
 ORDER BY invoice_id, line_no;
@@ -91,7 +91,7 @@ ORDER BY invoice_id, line_no;
 SELECT l.kind, l.description, l.charge_id, l.pricing_model, l.metric_key, l.subscription_id,
     l.plan_id, l.plan_version, l.period_start, l.period_end, l.segment_start, l.segment_end,
     l.window_end, l.pauses, l.revision, l.quantity, l.exact_amount, l.amount_minor, l.owed_minor,
-    l.previously_billed_minor, l.tier_breakdown, l.event_count, l.digest, l.watermark
+    l.previously_billed_minor, l.step, l.tier_breakdown, l.event_count, l.digest, l.watermark
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[])
     AS wanted (subscription_id, period_start, segment_start, charge_id)
 CROSS JOIN LATERAL (
@@ -159,3 +159,16 @@ WHERE invoice_id = $1 AND status = 'issued';
 UPDATE invoices
 SET payment_status = $2
 WHERE invoice_id = $1 AND status = 'issued';
+
+-- name: page_of_customers :many
+-- params: $1 first_no int4, $2 last_no int4, $3 after_customer_no int4, $4 after_sequence int4, $5 row_limit int8
+-- why: what some customers were issued, oldest first, by invoices_customer_sequence_once
+SELECT i.invoice_id, i.number, i.customer_no, c.customer_id, i.customer_sequence, i.status,
+    i.payment_status, i.currency, i.total_minor, i.period_start, i.period_end, i.cutoff,
+    i.calculation_id, i.archive_reason, i.created_at, i.paid_at, i.archived_at
+FROM invoices AS i
+JOIN customers AS c ON c.customer_no = i.customer_no
+WHERE i.customer_no BETWEEN $1 AND $2
+    AND (i.customer_no, i.customer_sequence) > ($3, $4) AND i.number IS NOT NULL
+ORDER BY i.customer_no, i.customer_sequence
+LIMIT $5;

@@ -16,7 +16,7 @@ CLASSES = {
     for name, kind in vars(bad_payment_plugins).items()
     if name.startswith("Test") and issubclass(kind, PaymentProviderContract)
 }
-CHECKS = {name for name in vars(PaymentProviderContract) if name.startswith("test_")}
+CHECKS = {name for name in dir(PaymentProviderContract) if name.startswith("test_")}
 
 
 @pytest.fixture(scope="module")

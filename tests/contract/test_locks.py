@@ -22,8 +22,8 @@ def pins(lock: str) -> dict[str, str]:
     return {requirement.name: str(requirement.specifier) for requirement in found}
 
 
-def test_all_five_are_here() -> None:
-    assert LOCKS == ["bench.txt", "build.txt", "dev.txt", "image.txt", "run.txt"]
+def test_all_six_are_here() -> None:
+    assert LOCKS == ["bench.txt", "build.txt", "dev.txt", "image.txt", "peers.txt", "run.txt"]
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -1,18 +1,15 @@
 """Cancelling against chunks that are under way: each is counted, or it never was."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import asyncpg
 import pytest
 
 from abaxus_core.kernel.database import Database, open_databases
 from abaxus_core.services import bulk_runs
 from abaxus_core.services.jobs import InvoiceChunk
-from tests.support.books import Answer, Books, keeping, make_crowd, working_on
-from tests.support.clock import FakeClock
+from tests.support.books import Answer, Books, make_crowd, working_on
 from tests.support.collection import make_context
+from tests.support.locks import COUNTER_HELD, are_waiting, holding
 from tests.support.metering import fetch
 from tests.support.postgres import SETTINGS, TestDatabases
 from tests.support.waiting import eventually
@@ -22,13 +19,6 @@ CHUNK_SIZE = 2
 CHUNK = 5
 ROUNDS_MAX = CROWD
 SUBSCRIPTIONS_HELD = "SELECT FROM subscriptions FOR UPDATE"
-COUNTER_HELD = "SELECT FROM counters WHERE name = 'invoice' FOR UPDATE"
-
-
-@pytest.fixture
-async def books(durable_databases: TestDatabases, clock: FakeClock) -> AsyncIterator[Books]:
-    async with keeping(durable_databases, clock) as books:
-        yield books
 
 
 async def test_a_chunk_that_has_not_counted_yet_is_undone(
@@ -36,11 +26,11 @@ async def test_a_chunk_that_has_not_counted_yet_is_undone(
 ) -> None:
     """It has read that the run is running, and would commit after the cancellation."""
     job_id, chunk = await _planned(books)
-    async with _held(durable_databases.dsn, SUBSCRIPTIONS_HELD):
+    async with holding(durable_databases.dsn, SUBSCRIPTIONS_HELD):
         settling = asyncio.create_task(
             bulk_runs.invoice_chunk(books.context, chunk, last_attempt=False)
         )
-        await eventually(_are_waiting, durable_databases.test, 1)
+        await eventually(are_waiting, durable_databases.test, 1)
         job = await _cancel(books, job_id)
     await settling
     assert job["progress"] == {"total": CHUNK, "done": 0}
@@ -54,13 +44,13 @@ async def test_a_chunk_that_has_counted_is_waited_for(
     durable_databases: TestDatabases, books: Books
 ) -> None:
     job_id, chunk = await _planned(books, beside=1)
-    async with _held(durable_databases.dsn, COUNTER_HELD):
+    async with holding(durable_databases.dsn, COUNTER_HELD):
         settling = asyncio.create_task(
             bulk_runs.invoice_chunk(books.context, chunk, last_attempt=False)
         )
-        await eventually(_are_waiting, durable_databases.test, 1)
+        await eventually(are_waiting, durable_databases.test, 1)
         cancelling = asyncio.create_task(_cancel(books, job_id))
-        await eventually(_are_waiting, durable_databases.test, 2)
+        await eventually(are_waiting, durable_databases.test, 2)
     await settling
     job = await cancelling
     assert job["progress"] == {"total": CHUNK + 1, "done": CHUNK}
@@ -73,13 +63,13 @@ async def test_a_last_chunk_that_has_counted_completes_the_run(
     durable_databases: TestDatabases, books: Books
 ) -> None:
     job_id, chunk = await _planned(books)
-    async with _held(durable_databases.dsn, COUNTER_HELD):
+    async with holding(durable_databases.dsn, COUNTER_HELD):
         settling = asyncio.create_task(
             bulk_runs.invoice_chunk(books.context, chunk, last_attempt=False)
         )
-        await eventually(_are_waiting, durable_databases.test, 1)
+        await eventually(are_waiting, durable_databases.test, 1)
         refused = asyncio.create_task(books.refused(f"/v1/jobs/{job_id}/cancel"))
-        await eventually(_are_waiting, durable_databases.test, 2)
+        await eventually(are_waiting, durable_databases.test, 2)
     await settling
     assert await refused == (409, "INVALID_STATE", None)
     assert (await books.get(f"/v1/jobs/{job_id}"))["status"] == "completed"
@@ -126,27 +116,6 @@ async def _planned(books: Books, *, beside: int = 0) -> tuple[str, InvoiceChunk]
 
 async def _cancel(books: Books, job_id: str) -> Answer:
     return await books.post(f"/v1/jobs/{job_id}/cancel", 200)
-
-
-@asynccontextmanager
-async def _held(dsn: str, statement: str) -> AsyncIterator[None]:
-    """The rows of the statement are locked meanwhile: whoever needs one stays inside."""
-    conn = await asyncpg.connect(dsn, server_settings={"search_path": "abaxus_live"})
-    try:
-        async with conn.transaction():
-            await conn.execute(statement)
-            yield
-    finally:
-        await conn.close()
-
-
-async def _are_waiting(database: Database, count: int) -> bool:
-    rows = await fetch(
-        database,
-        "SELECT 1 FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'",
-    )
-    return len(rows) >= count
 
 
 async def _has_issued_or_ended(books: Books, job_id: str) -> bool:

@@ -12,7 +12,7 @@ from abaxus_core.demo import catalogue, flights, scenario
 from abaxus_core.demo.client import ApiClient
 from abaxus_core.dev import Stack
 from examples.airport import rerate
-from examples.airport.__main__ import all_invoices, import_events
+from examples.airport.__main__ import all_invoices, import_events, verify
 from tests.support.ports import free_port
 from tests.support.postgres import Cluster
 
@@ -55,3 +55,4 @@ def _bill_twice(stack: Stack, events: Path, january: Path) -> None:
         import_events(stack, api, events)
         assert scenario.bill(api)["result"]["invoices_created"] == 0
         assert all_invoices(api) == invoices
+    assert verify(stack).findings == 0

@@ -11,6 +11,7 @@ from abaxus_core.kernel import sql
 from tests.support.api import Api, bearer, error_of, serving
 from tests.support.clock import FakeClock
 from tests.support.metering import T0, fetch
+from tests.support.plans import walk
 from tests.support.postgres import TestDatabases
 
 LAST = 2**62
@@ -163,7 +164,3 @@ async def test_no_filter_walks_the_log(api: Api) -> None:
         assert index in {node.get("Index Name") for node in nodes}, (name, plan)
         read = sum(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in nodes)
         assert 0 < read <= ROWS_READ_MAX, (name, plan)
-
-
-def walk(node: dict[str, Any]) -> list[dict[str, Any]]:
-    return [node, *(inner for child in node.get("Plans", []) for inner in walk(child))]

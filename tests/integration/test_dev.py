@@ -74,6 +74,7 @@ def test_a_month_is_billed_end_to_end_and_once(tmp_path: Path) -> None:
         assert "Departures" in first.printed
         assert "tier 1, up to 1,000" in first.printed
         assert "through the sandbox provider: succeeded" in first.printed
+        assert "raw events; it holds" in first.printed
         assert "Subject:" in first.printed
         invoices = first.get("/v1/invoices?limit=500")
         assert first.interrupt() == 0

@@ -1,7 +1,9 @@
 """Mailing an invoice: written once, delivered until it is sent or given up."""
 
+import asyncio
 import email
 import email.policy
+import json
 from datetime import timedelta
 
 import pytest
@@ -11,9 +13,11 @@ from abaxus_core.kernel.queue import Snooze
 from abaxus_core.plugin.email import Capabilities, EmailOutcome, mime
 from abaxus_core.repositories import emails, invoices
 from abaxus_core.services import charging, mailing
+from abaxus_core.services.documents import making, press
 from abaxus_core.services.work import perform
 from abaxus_plugins.outbox.sender import Outbox
 from tests.support.collection import ACTOR, actions_of, make_context, make_invoice
+from tests.support.documents import pages_of
 
 
 class Scripted:
@@ -72,12 +76,23 @@ async def test_the_mail_is_a_file_that_says_what_the_invoice_says(live, clock, t
     assert message["Auto-Submitted"] == "auto-generated"
     text = message.get_body(("plain",)).get_content()
     page = message.get_body(("html",)).get_content()
-    for shown in ("INV-000001", "157.75 USD", "2026-04-10 to 2026-05-10", "Tier 1: 100,000 × 0"):
+    for shown in (
+        "INV-000001",
+        "157.75 USD",
+        "Apr 10\u2009–\u2009May 10, 2026",
+        "Tier 1, up to 100,000",
+    ):
         assert shown in text
         assert shown in page
     assert "API <calls>" in text
     assert "API &lt;calls&gt;" in page
     assert "Acme &amp; Söhne" in page
+    (attached,) = message.iter_attachments()
+    assert (attached.get_content_type(), attached.get_filename()) == (
+        "application/pdf",
+        "INV-000001.pdf",
+    )
+    assert "157.75 USD" in pages_of(attached.get_content())[0]
     for fetched in ("http:", "https:", "src=", "@import", "url("):
         assert fetched not in page
     fate = await mail_of(context, invoice_id)
@@ -101,6 +116,7 @@ async def test_what_may_have_arrived_is_sent_again_as_the_same_mail(live, clock)
     await mailing.deliver(context, mail.id)
 
     assert len({mime(message) for message, _ in sender.given}) == 1
+    assert len(sender.given[0][0].attachments) == 1
     assert [key for _, key in sender.given] == [mail.id] * 4
     fate = await mail_of(context, invoice_id)
     assert (fate.state, fate.error, fate.provider_message_id) == ("sent", None, "m1")
@@ -220,4 +236,61 @@ async def test_a_paid_invoice_says_that_nothing_is_due(live, clock):
     await mailing.deliver(context, (await send(context, invoice_id)).id)
 
     ((message, _),) = sender.given
-    assert "Paid on 2026-05-10. Nothing is due." in message.text
+    assert "Paid on May 10, 2026. Nothing is due." in message.text
+
+
+async def test_the_pdf_is_settled_by_the_first_delivery_and_let_go_at_the_end(live, clock):
+    sender = Scripted(UNKNOWN, ACCEPTED)
+    context = make_context(live, clock, sender=sender)
+    invoice_id = await make_invoice(live, clock.now)
+    mail = await send(context, invoice_id)
+    with pytest.raises(Snooze):
+        await mailing.deliver(context, mail.id)
+
+    async with live.connection() as conn:
+        await conn.execute("UPDATE customers SET name = 'Renamed'")
+    await mailing.deliver(context, mail.id)
+
+    assert len({mime(message) for message, _ in sender.given}) == 1
+    async with live.connection() as conn:
+        kept = await conn.fetchval("SELECT message -> 'attachments' FROM email_messages")
+    assert json.loads(kept) == []
+
+
+async def test_two_workers_at_one_mail_send_the_same_bytes(live, clock):
+    sender = Scripted(UNKNOWN, UNKNOWN)
+    context = make_context(live, clock, sender=sender)
+    mail = await send(context, await make_invoice(live, clock.now))
+
+    ended = await asyncio.gather(
+        *(mailing.deliver(context, mail.id) for _ in range(2)), return_exceptions=True
+    )
+
+    assert [type(end) for end in ended] == [Snooze, Snooze]
+    assert len({mime(message) for message, _ in sender.given}) == 1
+
+
+async def test_a_mail_waits_while_too_many_documents_are_made(live, clock, monkeypatch):
+    sender = Scripted(ACCEPTED)
+    context = make_context(live, clock, sender=sender)
+    mail = await send(context, await make_invoice(live, clock.now))
+
+    monkeypatch.setattr(press, "WAITING_MAX", -1)
+    with pytest.raises(Snooze) as snoozed:
+        await mailing.deliver(context, mail.id)
+    assert snoozed.value.seconds == press.RETRY_AFTER_S
+    assert (await mail_of(context, mail.invoice_id)).attempts == 0
+
+    monkeypatch.undo()
+    await mailing.deliver(context, mail.id)
+    assert len(sender.given) == 1
+
+
+async def test_an_invoice_too_long_for_a_document_is_not_sent(live, clock, monkeypatch):
+    context = make_context(live, clock, sender=Scripted())
+    invoice_id = await make_invoice(live, clock.now)
+    monkeypatch.setattr(making, "ROWS_MAX", 0)
+    with pytest.raises(InvalidInput) as refused:
+        await send(context, invoice_id)
+    assert refused.value.code == "DOCUMENT_TOO_LONG"
+    assert await mail_of(context, invoice_id) is None

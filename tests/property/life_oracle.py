@@ -7,7 +7,7 @@ events one by one and counts in fractions. Amounts are in cents.
 """
 
 from calendar import monthrange
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from abaxus_core.domain.aggregation import Aggregation
 from abaxus_core.domain.amendments import Amendment
 from abaxus_core.domain.invoices import LineKind
 from abaxus_core.domain.periods import Cadence
@@ -33,22 +34,29 @@ from abaxus_core.domain.pricing import (
 
 ONE_DAY = timedelta(days=1)
 ONE_SECOND = timedelta(seconds=1)
+# Of the metric whose aggregation is percentile.
+PERCENTILE = 75
 
 # Start of the period, start of the segment or share, id of the charge.
 Key: TypeAlias = tuple[datetime, datetime, str]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """`user`: what a unique count counts. Events come in the order of arrival."""
+
     metric_key: str
     occurred_at: datetime
     value: Decimal
+    user: str | None = None
+
+
+Count: TypeAlias = Callable[[Sequence[Event]], Fraction]
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
     """A subscription as it was made, and the amendments that took effect, in that order.
 
-    `charges` by plan version. `peaks` are the metrics that count their highest value; the others
-    count the sum.
+    `charges` by plan version; `counts` says by metric what its events come to.
     """
 
     start_at: datetime
@@ -56,7 +64,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     cadence: Cadence
     charges: Mapping[int, Sequence[Charge]]
-    peaks: frozenset[str] = frozenset()
+    counts: Mapping[str, Count]
     amendments: tuple[Amendment, ...] = ()
 
 
@@ -192,6 +200,11 @@ def owed(story: Story, events: Sequence[Event], cutoff: datetime) -> dict[Key, O
     return found
 
 
+def moved(amounts: Mapping[Key, int]) -> dict[Key, int]:
+    """Return those that are not nothing."""
+    return {key: minor for key, minor in amounts.items() if minor != 0}
+
+
 def _periods(story: Story, cutoff: datetime) -> Iterator[_Period]:
     ends = _final(story).end_at
     until = cutoff if ends is None else min(cutoff, ends)
@@ -229,14 +242,14 @@ def _usage(story: Story, period: _Period, events: Sequence[Event]) -> dict[Key, 
             continue
         for charge in story.charges[version]:
             if not isinstance(charge, FlatFee):
-                values = [
-                    event.value
+                counted = [
+                    event
                     for event in events
                     if event.metric_key == charge.metric_key
                     and event.occurred_at < period.reached
                     and any(one.start <= event.occurred_at < one.end for one in active)
                 ]
-                quantity = _quantity(values, peak=charge.metric_key in story.peaks)
+                quantity = story.counts[charge.metric_key](counted) if counted else Fraction()
                 minor = _cents(_price(charge, quantity))
                 found[period.start, start, charge.id] = Owed(kind="usage", minor=minor)
     return found
@@ -253,9 +266,29 @@ def _segments(period: _Period) -> list[list[_Stretch]]:
     return found
 
 
-def _quantity(values: Sequence[Decimal], *, peak: bool) -> Fraction:
-    exact = [Fraction(value) for value in values]
-    return max(exact, default=Fraction()) if peak else sum(exact, Fraction())
+def _latest(events: Sequence[Event]) -> Fraction:
+    """Of one instant, the last to arrive."""
+    newest = max(event.occurred_at for event in events)
+    return Fraction([event.value for event in events if event.occurred_at == newest][-1])
+
+
+def _percentile(events: Sequence[Event]) -> Fraction:
+    """Between two neighbours as far as the rank lies between theirs."""
+    ordered = sorted(Fraction(event.value) for event in events)
+    rank = Fraction(PERCENTILE, 100) * (len(ordered) - 1)
+    below, above = ordered[floor(rank)], ordered[ceil(rank)]
+    return below + (above - below) * (rank - floor(rank))
+
+
+COUNTS: Mapping[Aggregation, Count] = {
+    "sum": lambda events: sum((Fraction(event.value) for event in events), Fraction()),
+    "count": lambda events: Fraction(len(events)),
+    "max": lambda events: max(Fraction(event.value) for event in events),
+    "min": lambda events: min(Fraction(event.value) for event in events),
+    "last": _latest,
+    "unique_count": lambda events: Fraction(len({event.user for event in events})),
+    "percentile": _percentile,
+}
 
 
 def _price(charge: UsageCharge, quantity: Fraction) -> Fraction:

@@ -6,32 +6,20 @@ What that comes to is life_oracle.py's, which knows nothing of how the product d
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from itertools import count, product
-from typing import Literal, TypeAlias, get_args
+from datetime import datetime, timedelta
+from itertools import count
 
 import msgspec
 from hypothesis import given, note, settings
-from hypothesis import strategies as st
 
 from abaxus_core.domain.amendments import Amendment, AmendmentType
 from abaxus_core.domain.decimals import ZERO, exact
+from abaxus_core.domain.explanations import faults
 from abaxus_core.domain.fees import fees_of
 from abaxus_core.domain.instants import AHEAD_MAX
 from abaxus_core.domain.invoices import Line, LineKind, draft
 from abaxus_core.domain.lives import CannotApply, Life, amended, life_of, status_at
-from abaxus_core.domain.periods import CADENCES, Cadence, period_at
-from abaxus_core.domain.pricing import (
-    Charge,
-    FlatFee,
-    Package,
-    PerUnit,
-    Tier,
-    Tiered,
-    UsageCharge,
-    Volume,
-)
+from abaxus_core.domain.periods import period_at
 from abaxus_core.domain.statements import effective_cutoff, is_behind, moves_money
 from abaxus_core.domain.subscriptions import Subscription, Terms
 from abaxus_core.domain.true_up import (
@@ -48,73 +36,23 @@ from abaxus_core.domain.true_up import (
 )
 from abaxus_core.domain.windows import Window, billed_through_after, windows_due
 from tests.property.ledger import billed_by, billed_to, key_of_line
-from tests.property.life_oracle import Event, Key, Owed, Story, boundary, owed, taking_effect
+from tests.property.life_oracle import (
+    COUNTS,
+    Event,
+    Key,
+    Owed,
+    Story,
+    boundary,
+    moved,
+    owed,
+    taking_effect,
+)
+from tests.property.lives import PEAK, SUM, Amend, Bill, Calculate, Land, Plan, Step, When, plans
 
 HISTORIES = int(os.environ.get("ABAXUS_TEST_HISTORIES", "2000"))
 
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 KEPT_FOR = timedelta(hours=24)
 FAR = timedelta(days=40)
-
-SUM, PEAK = "calls", "seats"
-
-Billing = Literal["in_arrears", "in_advance"]
-Mode = Literal["alone", "bulk", "calculated"]
-
-
-class When(msgspec.Struct, frozen=True, kw_only=True):
-    """So long after now, or after the boundary of periods that comes next."""
-
-    near: Literal["now", "boundary"]
-    offset: timedelta
-
-
-class Land(msgspec.Struct, frozen=True, kw_only=True):
-    """Usage of some instants by metric; what lies too far ahead is refused."""
-
-    events: tuple[tuple[str, When, Decimal], ...]
-
-
-class Amend(msgspec.Struct, frozen=True, kw_only=True):
-    """`lasts`: until the resumption of a pause, or until the end that is asked for.
-
-    A pause of what is paused by then resumes it.
-    """
-
-    type: AmendmentType
-    effective: When
-    version: int
-    prorate: bool
-    lasts: timedelta | None
-
-
-class Calculate(msgspec.Struct, frozen=True, kw_only=True):
-    """`since`: only the billing periods that overlap so much time before the cutoff."""
-
-    cutoff: When
-    since: timedelta
-
-
-class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """`alone`: a request; `bulk`: marked even if nothing is new; `calculated`: by what was kept."""
-
-    cutoff: When
-    mode: Mode
-
-
-Step: TypeAlias = Land | Amend | Calculate | Bill
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription that is made `lead` before it starts, and what becomes of it, and when."""
-
-    start_at: datetime
-    lead: timedelta
-    lasts: timedelta | None
-    cadence: Cadence
-    charges: Mapping[int, tuple[Charge, ...]]
-    steps: tuple[tuple[When, Step], ...]
 
 
 class Rating(msgspec.Struct, frozen=True, kw_only=True):
@@ -352,7 +290,7 @@ class History:
             (key.period_start, key.segment_start, key.charge_id): one.amount_minor
             for key, one in self.billed().items()
         }
-        assert _moved(billed) == _moved({key: one.minor for key, one in rated.items()})
+        assert moved(billed) == moved({key: one.minor for key, one in rated.items()})
         total_minor = sum(one.minor for one in rated.values())
         assert sum(line.amount_minor for line in self.lines) == total_minor
         assert self._collected_minor - self._credit_minor == total_minor
@@ -366,7 +304,7 @@ class History:
             version=self.subscription.plan_version,
             cadence=self.plan.cadence,
             charges=self.plan.charges,
-            peaks=frozenset({PEAK}),
+            counts={SUM: COUNTS["sum"], PEAK: COUNTS["max"]},
         )
         story = taking_effect(story, self._tried)
         applied = [one.id for one in self.subscription.amendments if one.status == "applied"]
@@ -378,10 +316,6 @@ def _terms(version: int) -> Terms:
     return Terms(plan_id="plan", plan_version=version)
 
 
-def _moved(amounts: Mapping[Key, int]) -> dict[Key, int]:
-    return {key: minor for key, minor in amounts.items() if minor != 0}
-
-
 def _kind(line: Line, rated: Mapping[Key, Owed], billed_through: datetime | None) -> LineKind:
     """An adjustment of what was invoiced to its end or is owed no longer, else as it is owed."""
     key = key_of_line(line)
@@ -389,112 +323,6 @@ def _kind(line: Line, rated: Mapping[Key, Owed], billed_through: datetime | None
     assert line.period_end is not None
     closed = billed_through is not None and line.period_end <= billed_through
     return "adjustment" if one is None or closed else one.kind
-
-
-def _from_now(*hours: int) -> tuple[When, ...]:
-    return tuple(When(near="now", offset=number * HOUR) for number in hours)
-
-
-# Few of each, so that instants meet; drawn whole, for hypothesis takes its time over each draw.
-_AT_ONCE = _from_now(0)
-_EDGES = tuple(
-    When(near="boundary", offset=offset)
-    for offset in (timedelta(), -HOUR, -6 * HOUR, HOUR, -timedelta(milliseconds=500))
-)
-_AHEAD = (*_from_now(0, 1, 6, 24, 30, 72, 240), *_EDGES)
-_CUTOFFS = (*_from_now(24, 12, 1, 0, -6), *_EDGES)
-_USED_AT = (*_from_now(0, -1, -6, -24, -30, -50, -100, -200, -300, -900, 6, 20, 24), *_EDGES)
-_VALUES = tuple(map(Decimal, ("7", "0", "0.3333", "1", "10", "10.5", "25")))
-_EVENTS = tuple(product((SUM, SUM, SUM, PEAK), _USED_AT, _VALUES))
-_TYPES: tuple[AmendmentType, ...] = (
-    *("plan_change",) * 6,
-    *("pause",) * 6,
-    "resume",
-    *("end_date_change",) * 2,
-    "cancel",
-)
-_LASTING = (None, *(number * HOUR for number in (1, 30, 72, 240, 480, 900)))
-_AMENDS = tuple(
-    Amend(type=type_, effective=effective, version=version, prorate=prorate, lasts=lasts)
-    for type_, effective, version, prorate, lasts in product(
-        _TYPES, (*_AT_ONCE * 8, *_AHEAD), (1, 2, 3), (False, True), _LASTING
-    )
-)
-_MODES: tuple[Mode, ...] = ("alone", "alone", "bulk", "calculated")
-_BILLS = tuple(Bill(cutoff=cutoff, mode=mode) for cutoff, mode in product(_CUTOFFS, _MODES))
-_CALCULATIONS = tuple(
-    Calculate(cutoff=cutoff, since=since)
-    for cutoff, since in product((*_CUTOFFS, *_AHEAD), (DAY, 1_000 * DAY))
-)
-_lands = st.builds(
-    Land, events=st.lists(st.sampled_from(_EVENTS), min_size=2, max_size=5).map(tuple)
-)
-_steps: st.SearchStrategy[Step] = st.one_of(
-    st.sampled_from(_AMENDS),
-    st.sampled_from(_AMENDS),
-    _lands,
-    st.sampled_from(_BILLS),
-    st.sampled_from(_BILLS),
-    st.sampled_from(_CALCULATIONS),
-)
-
-_TIERS = (
-    Tier(up_to=Decimal(8), unit_price=Decimal("0.5")),
-    Tier(up_to=Decimal(20), unit_price=Decimal("0.0333"), flat_amount=Decimal("1.005")),
-    Tier(up_to=None, unit_price=Decimal("0.01"), flat_amount=Decimal("0.25")),
-)
-_priced: st.SearchStrategy[UsageCharge] = st.sampled_from(
-    [
-        PerUnit(id="unit", metric_key=SUM, unit_price=Decimal("0.125")),
-        PerUnit(id="seat", metric_key=PEAK, unit_price=Decimal("1.50")),
-        Tiered(id="graduated", metric_key=SUM, tiers=_TIERS),
-        Tiered(
-            id="reached",
-            metric_key=SUM,
-            tiers=(Tier(up_to=None, unit_price=Decimal(1), flat_amount=Decimal(3)),),
-        ),
-        Volume(id="volume", metric_key=SUM, tiers=_TIERS),
-        Package(
-            id="package",
-            metric_key=SUM,
-            package_size=Decimal(10),
-            package_price=Decimal("4.44"),
-            free_units=Decimal(5),
-        ),
-    ]
-)
-_FEES = tuple(
-    FlatFee(id="fee", amount=Decimal(amount), billing=billing)
-    for amount, billing in product(("49.00", "90.00", "0.01", "10.005"), get_args(Billing))
-)
-
-
-@st.composite
-def _version(draw: st.DrawFn, version: int) -> tuple[Charge, ...]:
-    """Charges have ids of their own in each version."""
-    drawn: list[Charge] = [
-        *draw(st.lists(st.sampled_from(_FEES), max_size=2)),
-        *draw(st.lists(_priced, min_size=1, max_size=2)),
-    ]
-    return tuple(
-        msgspec.structs.replace(charge, id=f"v{version}_{charge.id}_{place}")
-        for place, charge in enumerate(drawn)
-    )
-
-
-plans = st.builds(
-    Plan,
-    start_at=st.sampled_from(
-        [datetime(2026, 1, 31, 6, tzinfo=UTC), datetime(2024, 2, 10, tzinfo=UTC)]
-    ),
-    lead=st.sampled_from([timedelta(), timedelta(), 30 * HOUR]),
-    lasts=st.sampled_from([None, None, 10 * DAY, 35 * DAY + HOUR]),
-    cadence=st.sampled_from(
-        [CADENCES["daily"], CADENCES["weekly"], CADENCES["monthly"], CADENCES["monthly"]]
-    ),
-    charges=st.fixed_dictionaries({version: _version(version) for version in (1, 2, 3)}),
-    steps=st.lists(st.tuples(st.sampled_from(_AHEAD), _steps), min_size=10, max_size=24).map(tuple),
-)
 
 
 @settings(max_examples=HISTORIES)
@@ -510,6 +338,7 @@ def test_all_lines_are_one_rating_of_the_whole_life(plan: Plan) -> None:
 
     revisions = [(key_of_line(line), line.revision) for line in history.lines]
     assert len(set(revisions)) == len(revisions)
+    assert [fault for line in history.lines for fault in faults(line, "usd")] == []
     issued = len(history.lines)
     history.bill(history.now)
     assert len(history.lines) == issued

@@ -92,7 +92,7 @@ async def test_rollups_raw_and_domain_agree(
         _window(customer_no, place, *period) for period in asked for place in range(len(KINDS))
     ]
     async with context.database.connection() as conn:
-        raw = await events.aggregate(conn, windows, None)
+        raw = await events.aggregate(conn, windows)
         rolled = await rollups.aggregate(conn, windows)
     expected = [_expected(customer_no, kind, sent, period) for period in asked for kind in KINDS]
     assert raw == rolled == expected

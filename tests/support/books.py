@@ -201,12 +201,20 @@ async def working_on(context: Context) -> AsyncIterator[None]:
 
 async def run_jobs(context: Context) -> None:
     """Run what is queued for invoicing, in order, as a worker does, until nothing is left."""
+    while run := await next_job(context):
+        await run()
+
+
+async def next_job(context: Context) -> Callable[[], Awaitable[None]] | None:
+    """Take the oldest job of invoicing off the queue; return what runs it, however often."""
     handlers = {handler.kind.name: handler for handler in bulk.handlers(context)}
-    while row := await _take(context, list(handlers)):
-        handler = handlers[row["kind"]]
-        run: Callable[[Job[Any]], Awaitable[None]] = handler.run
-        payload = msgspec.json.decode(row["payload"], type=handler.kind.payload)
-        await run(Job(job_id=row["job_id"], attempt=1, attempts_max=20, payload=payload))
+    row = await _take(context, list(handlers))
+    if row is None:
+        return None
+    handler = handlers[row["kind"]]
+    payload = msgspec.json.decode(row["payload"], type=handler.kind.payload)
+    job: Job[Any] = Job(job_id=row["job_id"], attempt=1, attempts_max=20, payload=payload)
+    return lambda: handler.run(job)
 
 
 async def _take(context: Context, kinds: Sequence[str]) -> Any:
@@ -246,6 +254,17 @@ async def make_crowd(books: Books, count: int, *, quantity: int = 1_374_923) -> 
         batch = await books.post("/v1/events/batch", 207, events=events)
         assert batch["accepted"] == len(events)
     await land_all(books.context)
+
+
+async def make_unlucky(books: Books, *customer_ids: str) -> None:
+    """Customers whose April is more than can be invoiced."""
+    await books.metric(key="bytes", aggregation="sum")
+    dear = {"pricing_model": "per_unit", "metric_key": "bytes", "unit_price": "1000000"}
+    await books.plan(dear, plan_id="dear")
+    for customer_id in customer_ids:
+        await books.customer(customer_id)
+        await books.subscribe(customer_id, "dear")
+        await books.use("9" * 28, customer_id=customer_id, metric_key="bytes")
 
 
 def amounts(invoice: Answer) -> list[tuple[str, int]]:

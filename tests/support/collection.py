@@ -12,7 +12,6 @@ from abaxus_core.domain.customers import Customer, PaymentMethod
 from abaxus_core.domain.invoices import Draft, Invoice, Line
 from abaxus_core.domain.payments import Payment
 from abaxus_core.domain.pricing import TierShare
-from abaxus_core.kernel import config
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Database
 from abaxus_core.kernel.ids import Ids
@@ -28,9 +27,9 @@ from abaxus_core.plugin.payments import (
 )
 from abaxus_core.repositories import customers, invoices, payments
 from abaxus_core.services.plugins import Providers
-from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
 from abaxus_plugins.sandbox.provider import Sandbox
+from tests.support.metering import shared_of
 
 ACTOR = "key_test"
 ENVIRON = {
@@ -56,7 +55,7 @@ def make_context(
         email_provider="outbox" if sender else None,
         email_sender=sender,
     )
-    return app.context_of(config.load(ENVIRON), database, chosen, Telemetry(), clock)
+    return app.context_of(shared_of(ENVIRON), database, chosen, clock)
 
 
 async def make_invoice(

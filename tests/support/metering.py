@@ -1,6 +1,6 @@
 """A small catalogue to meter against, and short ways to offer and land events."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -15,6 +15,8 @@ from abaxus_core.kernel import config
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.repositories import customers, metrics
+from abaxus_core.services.documents.opening import documents_of
+from abaxus_core.services.documents.press import Press
 from abaxus_core.services.ingestion import Accepted, Offer
 from abaxus_core.services.landing import Landed, Lander
 from abaxus_core.services.plugins import Providers
@@ -41,6 +43,12 @@ NO_PROVIDERS = Providers(
 )
 
 
+def shared_of(environ: Mapping[str, str]) -> app.Shared:
+    """What both modes have in common, of these settings."""
+    settings = config.load(environ)
+    return app.Shared(settings, Telemetry(), documents_of(settings, Press()))
+
+
 def context_of(database: Database, clock: Clock, **settings: str) -> Context:
     """A context without providers."""
     environ = {
@@ -48,7 +56,7 @@ def context_of(database: Database, clock: Clock, **settings: str) -> Context:
         "API_MASTER_KEY": "k" * config.MASTER_KEY_LENGTH_MIN,
         **settings,
     }
-    return app.context_of(config.load(environ), database, NO_PROVIDERS, Telemetry(), clock)
+    return app.context_of(shared_of(environ), database, NO_PROVIDERS, clock)
 
 
 async def make_catalogue(

@@ -6,11 +6,16 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from abaxus_core.domain.amendments import Amendment
 from abaxus_core.domain.decimals import ZERO, divide, exact, round_half_away
+from abaxus_core.domain.fees import fees_of, step_of
 from abaxus_core.domain.instants import ONE_DAY
+from abaxus_core.domain.lives import life_of
 from abaxus_core.domain.money import share
 from abaxus_core.domain.periods import Period, periods_between, whole_days
-from abaxus_core.domain.proration import days_in, prorated, remaining_days
+from abaxus_core.domain.pricing import FlatFee, amount_of
+from abaxus_core.domain.proration import days_in, remaining_days, rest_of
+from abaxus_core.domain.subscriptions import Subscription, Terms
 from tests.vectors.calendars import billing_anchor, cadence_of, day, instant
 from tests.vectors.case import Case, NotApplicable
 
@@ -34,10 +39,10 @@ def _portion(case: Case) -> Answer:
     start, end = instant(case.input["from"]), instant(case.input["to"])
     _whole_days_only(case, part.start, part.end, start, end)
     fee = Decimal(case.input["amount"])
-    exact_amount = share(fee, whole_days(start, end), days_in(part))
+    covered = share(fee, whole_days(start, end), days_in(part))
     if end == part.end:
-        assert exact_amount == prorated(fee, part, start)
-    return {"amount": round_half_away(exact_amount, case.input["decimals"])}
+        assert covered == amount_of(rest_of(fee, part, start))
+    return {"amount": round_half_away(covered, case.input["decimals"])}
 
 
 def _change(case: Case) -> Answer:
@@ -46,12 +51,56 @@ def _change(case: Case) -> Answer:
     if case.input.get("new_period") == "starts_at_change":
         raise NotApplicable("restarted-cycle")
     decimals = case.input["decimals"]
-    credit = round_half_away(prorated(Decimal(case.input["old_amount"]), part, at), decimals)
-    charge = round_half_away(prorated(Decimal(case.input["new_amount"]), part, at), decimals)
+    old, new = Decimal(case.input["old_amount"]), Decimal(case.input["new_amount"])
+    kept, taken = _fees_after_change(part, at, old, new)
+    with exact():
+        credit = round_half_away(old - kept, decimals)
+    charge = round_half_away(taken, decimals)
     cap = case.input.get("credit_cap")
     if cap is not None and credit > Decimal(cap):
         raise NotApplicable("credit-note")
     return {"credit": credit, "charge": charge, "net": charge - credit}
+
+
+def _fees_after_change(
+    part: Period, at: datetime, old: Decimal, new: Decimal
+) -> tuple[Decimal, Decimal]:
+    """What the period owes of the old plan's fee and of the new one's, by a prorated amendment."""
+    charges = {
+        Terms(plan_id="plan", plan_version=version): (FlatFee(id=f"fee_{version}", amount=amount),)
+        for version, amount in ((1, old), (2, new))
+    }
+    totals = {1: ZERO, 2: ZERO}
+    with exact():
+        for fee in fees_of(life_of(_changed(part.start, at)), part, charges):
+            totals[fee.terms.plan_version] += amount_of(step_of(fee, part))
+    return totals[1], totals[2]
+
+
+def _changed(start_at: datetime, at: datetime) -> Subscription:
+    change = Amendment(
+        id="amd_1",
+        subscription_id="sub_1",
+        type="plan_change",
+        effective="immediate",
+        effective_at=at,
+        status="applied",
+        plan_id="plan",
+        plan_version=2,
+        prorate=True,
+        created_at=at,
+    )
+    return Subscription(
+        id="sub_1",
+        customer_no=1,
+        customer_id="customer",
+        plan_id="plan",
+        plan_version=1,
+        start_at=start_at,
+        end_at=None,
+        amendments=(change,),
+        created_at=start_at,
+    )
 
 
 def _factor(case: Case) -> Answer:

@@ -31,9 +31,6 @@ AREAS: Mapping[str, Mapping[str, Mapper]] = {
     "scenarios": scenarios.KINDS,
 }
 
-# What must not differ: product areas that are complete.
-BINDING = frozenset({"pricing", "aggregation", "periods"})
-
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The outcomes of one file."""

@@ -10,7 +10,8 @@ from abaxus_mollie import amounts
 from abaxus_mollie.settings import Settings
 
 from abaxus_core.conformance.payment_bench import REQUEST
-from abaxus_core.conformance.payments import SENT_AT, PaymentProviderContract
+from abaxus_core.conformance.payment_capabilities import SENT_AT
+from abaxus_core.conformance.payments import PaymentProviderContract
 from abaxus_core.conformance.transport import Reply, json_reply
 from abaxus_core.plugin.payments import NotFound
 from abaxus_core.plugin.settings import Token

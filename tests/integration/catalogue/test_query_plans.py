@@ -7,6 +7,7 @@ import pytest
 
 from abaxus_core.kernel.database import Database
 from abaxus_core.kernel.sql import load
+from tests.support.plans import walk
 
 ROWS_READ_MAX = 600
 NOW = datetime(2026, 5, 10, tzinfo=UTC)
@@ -89,7 +90,3 @@ async def test_hot_statements_use_their_indexes(filled: Database) -> None:
         assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes) <= ROWS_READ_MAX, (
             name
         )
-
-
-def walk(node: dict) -> list[dict]:
-    return [node, *(inner for child in node.get("Plans", []) for inner in walk(child))]

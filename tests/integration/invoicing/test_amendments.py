@@ -1,4 +1,4 @@
-"""Amendments over the API: what they bill, when they are applied, and what is refused."""
+"""Amendments over the API: what they bill and when they are applied; refusals: test_refusals.py."""
 
 import asyncio
 from collections.abc import Mapping
@@ -300,95 +300,6 @@ async def test_amendments_and_invoices_that_meet_bill_everything_once(
     assert rows == [(1, 4900), (2, 200)]
 
 
-@pytest.mark.parametrize(
-    ("fields", "error"),
-    [
-        ({"type": "cancel", "effective": "2026-04-09"}, (422, "VALIDATION_FAILED", "effective")),
-        ({"type": "cancel", "effective": "soon"}, (422, "VALIDATION_FAILED", "effective")),
-        ({"type": "stop", "effective": "immediate"}, (422, "VALIDATION_FAILED", "type")),
-        ({"type": "resume", "effective": "immediate"}, (409, "INVALID_STATE", None)),
-        (
-            {"type": "plan_change", "effective": "immediate"},
-            (422, "VALIDATION_FAILED", "plan_id"),
-        ),
-        (
-            {"type": "cancel", "effective": "immediate", "plan_id": "growth"},
-            (422, "VALIDATION_FAILED", "plan_id"),
-        ),
-        (
-            {"type": "plan_change", "effective": "immediate", "plan_id": "nobody"},
-            (404, "PLAN_NOT_FOUND", "plan_id"),
-        ),
-        (
-            {
-                "type": "plan_change",
-                "effective": "immediate",
-                "plan_id": "growth",
-                "plan_version": 9,
-            },
-            (404, "PLAN_VERSION_NOT_FOUND", "plan_version"),
-        ),
-        (
-            {
-                "type": "plan_change",
-                "effective": "immediate",
-                "plan_id": "growth",
-                "plan_version": 1,
-            },
-            (409, "INVALID_STATE", None),
-        ),
-        (
-            {"type": "pause", "effective": "immediate", "resume_date": "2026-04-10"},
-            (422, "VALIDATION_FAILED", "resume_date"),
-        ),
-        (
-            {"type": "end_date_change", "effective": "immediate"},
-            (422, "VALIDATION_FAILED", "end_date"),
-        ),
-        (
-            {"type": "end_date_change", "effective": "immediate", "end_date": "2026-03-01"},
-            (422, "VALIDATION_FAILED", "end_date"),
-        ),
-    ],
-)
-async def test_what_makes_no_sense_is_refused_and_changes_nothing(
-    books: Books, subscription: str, fields: dict[str, object], error: tuple[int, str, str | None]
-) -> None:
-    before = await shown(books, subscription)
-    assert await refusal(books, subscription, **fields) == error
-    assert await shown(books, subscription) == before
-    assert (await books.get(f"/v1/subscriptions/{subscription}/amendments"))["data"] == []
-
-
-async def test_plans_of_other_currencies_calendars_or_none_any_more_are_refused(
-    books: Books, subscription: str
-) -> None:
-    await books.plan(FEE, plan_id="euro", currency="eur")
-    await books.plan(FEE, plan_id="yearly", billing_period="annual")
-    await books.plan(FEE, plan_id="old")
-    await books.post("/v1/price-plans/old/versions/1/deprecate", 200)
-    change = {"type": "plan_change", "effective": "end_of_period"}
-    assert [
-        await refusal(books, subscription, **change, plan_id=plan_id)
-        for plan_id in ("euro", "yearly", "old")
-    ] == [
-        (409, "CURRENCY_MISMATCH", "plan_id"),
-        (409, "INVALID_STATE", "plan_id"),
-        (409, "PLAN_VERSION_DEPRECATED", "plan_version"),
-    ]
-
-
-async def test_nothing_amends_what_is_cancelled_or_is_not_there(
-    books: Books, subscription: str
-) -> None:
-    await amend(books, subscription, type="cancel", effective="immediate")
-    pause = {"type": "pause", "effective": "immediate"}
-    assert await refusal(books, subscription, **pause) == (409, "INVALID_STATE", None)
-    assert (await refusal(books, "sub_nobody", **pause))[:2] == (404, "SUBSCRIPTION_NOT_FOUND")
-    path = f"/v1/subscriptions/{subscription}/amendments/amd_nobody/cancel"
-    assert await books.refused(path) == (404, "AMENDMENT_NOT_FOUND", None)
-
-
 async def test_a_bulk_run_applies_what_is_due_first(
     books: Books, clock: FakeClock, subscription: str
 ) -> None:
@@ -408,7 +319,7 @@ async def test_an_invoice_that_was_rated_by_the_life_before_is_refused(
         ask = Ask(cutoff=day(11), watermark=0)
         rated = await statements(work.conn, [customer_no], ask)
         await amend(books, subscription, type="pause", effective="immediate")
-        await invoicing.advance(work, rated, 0)
+        await invoicing.advance(work, rated)
 
     with pytest.raises(AnotherCameFirst):
         await perform(books.context, SYSTEM, step)

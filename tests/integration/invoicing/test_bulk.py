@@ -4,7 +4,16 @@ import pytest
 
 from abaxus_core.services import bulk_runs
 from abaxus_core.services.jobs import InvoiceChunk
-from tests.support.books import BASE_FEE, CALLS, PER_CALL, Books, make_crowd, make_growth, run_jobs
+from tests.support.books import (
+    BASE_FEE,
+    CALLS,
+    PER_CALL,
+    Books,
+    make_crowd,
+    make_growth,
+    make_unlucky,
+    run_jobs,
+)
 from tests.support.metering import fetch
 
 NOBODY: dict[str, object] = {"invoices_failed": 0, "errors": []}
@@ -52,12 +61,7 @@ async def test_more_customers_than_a_chunk_and_a_planning_step_hold(
 
 async def test_one_who_cannot_be_invoiced_stops_nobody(books: Books) -> None:
     await make_crowd(books, 4)
-    await books.metric(key="bytes", aggregation="sum")
-    dear = {"pricing_model": "per_unit", "metric_key": "bytes", "unit_price": "1000000"}
-    await books.plan(dear, plan_id="dear")
-    await books.customer("unlucky")
-    await books.subscribe("unlucky", "dear")
-    await books.use("9" * 28, customer_id="unlucky", metric_key="bytes")
+    await make_unlucky(books, "unlucky")
 
     job = await books.run_bulk()
 

@@ -13,7 +13,7 @@ WEEK = T0 + timedelta(days=7)
 ASKED: dict[str, tuple[object, ...]] = {
     "events.aggregate_windows": (
         *([1], [1], ["percentile"], [None], [Decimal(95)], [T0], [WEEK], [None]),
-        2**63 - 1,
+        [2**63 - 1],
     ),
     "events.aggregate_groups": (1, 1, "sum", None, None, T0, WEEK, "region", 100),
     "events.count_late": (1, 1, T0, WEEK, 2**63 - 1),

@@ -5,10 +5,10 @@ from decimal import Decimal
 import pytest
 
 from abaxus_core.domain.amendments import Amendment
-from abaxus_core.domain.fees import describe_fee, exact_amount, fees_of, is_due, kind_of
+from abaxus_core.domain.fees import describe_fee, fees_of, is_due, kind_of, step_of
 from abaxus_core.domain.lives import Life, clip, life_of
 from abaxus_core.domain.money import to_minor
-from abaxus_core.domain.pricing import Charge, FlatFee
+from abaxus_core.domain.pricing import Charge, FlatFee, amount_of
 from abaxus_core.domain.subscriptions import Terms
 from tests.unit.domain.samples import APRIL, MAY, at, per_unit, subscription
 from tests.unit.domain.test_lives import after, amendment
@@ -29,7 +29,7 @@ ENDLESS = life_of(subscription())
 def owed(life: Life) -> list[tuple[str, int]]:
     """Charge and cents of each fee of April, in order."""
     return [
-        (fee.charge.id, to_minor(exact_amount(fee, APRIL), "usd"))
+        (fee.charge.id, to_minor(amount_of(step_of(fee, APRIL)), "usd"))
         for fee in fees_of(life, APRIL, CHARGES)
     ]
 

@@ -3,7 +3,8 @@ from decimal import Decimal
 import pytest
 
 from abaxus_core.domain.money import to_minor
-from abaxus_core.domain.proration import days_in, prorated, remaining_days
+from abaxus_core.domain.pricing import amount_of
+from abaxus_core.domain.proration import days_in, remaining_days, rest_of
 from tests.unit.domain.samples import APRIL, at
 
 
@@ -24,11 +25,11 @@ def test_a_started_day_remains_whole(effective_at: str, days: int) -> None:
 
 def test_the_whole_period_is_the_whole_fee() -> None:
     assert days_in(APRIL) == 30
-    assert prorated(Decimal("49.00"), APRIL, APRIL.start) == Decimal("49.00")
-    assert prorated(Decimal("49.00"), APRIL, at("2026-03-01")) == Decimal("49.00")
-    assert prorated(Decimal("49.00"), APRIL, APRIL.end) == 0
+    assert amount_of(rest_of(Decimal("49.00"), APRIL, APRIL.start)) == Decimal("49.00")
+    assert amount_of(rest_of(Decimal("49.00"), APRIL, at("2026-03-01"))) == Decimal("49.00")
+    assert amount_of(rest_of(Decimal("49.00"), APRIL, APRIL.end)) == 0
 
 
 def test_a_third_is_rounded_once() -> None:
-    share = prorated(Decimal("49.00"), APRIL, at("2026-04-21"))
+    share = amount_of(rest_of(Decimal("49.00"), APRIL, at("2026-04-21")))
     assert to_minor(share, "usd") == 1633
