@@ -6,14 +6,17 @@ The words of KEPT nobody hears. Words are looked for as they are, in hexadecimal
 """
 
 import base64
+import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import pypdf
 import pytest
 
+from abaxus_core.conformance.mail_content import Leaf
 from abaxus_core.errors import PaymentDeclined
 from abaxus_core.kernel import plugin_manager
 from abaxus_core.plugin.payments import ChargeRequest, RefundRequest
@@ -41,6 +44,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "stripe": ("pm_card_visa", "pm_processing", "pm_card_chargeCustomerFail"),
     "adyen": ("8415718415172204", "PENDING", "REFUSED_12"),
 }
+PDF_IN_BASE64 = base64.b64encode(b"%PDF-1").decode()[:6]
 HTTP_SENDERS = (
     services.TestSendGrid,
     services.TestPostmark,
@@ -210,8 +214,22 @@ async def test_an_email_service_hears_what_the_invoice_shows(nest, live, clock, 
         texts = [f"{leaf.path} {leaf.text}".encode() for leaf in delivered.leaves()]
         headers = [f"{name}: {value}".encode() for name, value in delivered.headers.items()]
     assert nest.heard_in(texts) == SHOWN
+    (said, metadata) = _attached(delivered.leaves())
+    assert nest.heard_in([said]) == {*SHOWN, CUSTOMER}  # a customer is asked for by its number
+    assert nest.heard_in([metadata]) == set()
     assert nest.heard_in([delivered.body, *headers]) <= SHOWN
     assert nest.heard_in(headers) == set()
+
+
+def _attached(leaves: Iterable[Leaf]) -> tuple[bytes, bytes]:
+    """What the invoice's PDF shows, and what it says of itself."""
+    encoded = [leaf.text for leaf in leaves if leaf.text.startswith(PDF_IN_BASE64)]
+    (pdf,) = {base64.b64decode(text) for text in encoded}
+    reader = pypdf.PdfReader(io.BytesIO(pdf))
+    said = "\n".join(page.extract_text() for page in reader.pages)
+    xmp = reader.xmp_metadata
+    about = [str(reader.metadata), "" if xmp is None else str(xmp.stream.get_data())]
+    return said.encode(), "\n".join(about).encode()
 
 
 async def test_a_mail_server_hears_what_the_invoice_shows(nest, live, clock):
