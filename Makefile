@@ -11,6 +11,7 @@ PORT ?= 8080
 TESTS ?=
 HISTORIES ?= 100000
 SOAKED := tests/property/test_lives.py tests/property/test_stored_lives.py tests/fault/test_bulk_cuts.py
+CHARGES ?= 2000
 export PORT
 
 .DEFAULT_GOAL := help
@@ -41,8 +42,9 @@ run: env ## Bill the built-in demo on an embedded PostgreSQL and keep serving (P
 test: env ## Run the whole suite on an embedded PostgreSQL
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
 
-soak: env ## Bill a hundred thousand random lives and rate them by brute force (HISTORIES=100000)
+soak: env ## Rate random lives by brute force, kill processes that charge (HISTORIES=100000 CHARGES=2000)
 	ABAXUS_TEST_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest $(SOAKED)
+	ABAXUS_TEST_CHARGES=$(CHARGES) $(BIN)/python -m pytest -s tests/fault/test_payment_storm.py
 
 lint: env ## Format, lint, import contracts and types
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from abaxus_core.domain.parties import Seller
 from abaxus_core.kernel import config, migrations
 from abaxus_core.kernel.clock import Clock, system_clock
 from abaxus_core.kernel.config import DatabaseSettings, Settings
@@ -143,8 +144,24 @@ def context_of(
         default_payment_provider=providers.default_payment_provider,
         email_provider=providers.email_provider,
         email_sender=providers.email_sender,
+        seller=_seller(settings),
         documents=shared.documents,
         telemetry=telemetry,
         intake=intake,
         backfill=Backfill(database, clock, telemetry, intake),
     )
+
+
+def _seller(settings: Settings) -> Seller:
+    """The settings' own kinds of text are none that msgspec stores."""
+    return Seller(
+        name=_plain(settings.seller_name),
+        address=tuple(map(str, settings.seller_address)),
+        tax_id=_plain(settings.seller_tax_id),
+        email=_plain(settings.seller_email),
+        note=_plain(settings.document_note),
+    )
+
+
+def _plain(text: str | None) -> str | None:
+    return None if text is None else str(text)

@@ -15,6 +15,7 @@
     ├── RateLimited             too many requests, or a backlog too long; says when to come back
     ├── NotReady                the database does not answer, or its schema does not fit
     ├── ProviderUnavailable     nothing was sent to the provider; a retry is safe
+    ├── ChargesPaused           operators have stopped all charging for a while
     └── ConfigurationError      at start only
     InvariantBroken             a bug of ours: never caught, answered as INTERNAL, loud
 
@@ -104,7 +105,23 @@ class NotReady(AbaxusError):
 
 
 class ProviderUnavailable(AbaxusError):
+    """`retry_after_s`: whole seconds for which the provider wants to be left alone, if it said."""
+
     default_code = "PROVIDER_UNAVAILABLE"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: int | None = None,
+        details: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message, details=details)
+        self.retry_after_s = retry_after_s
+
+
+class ChargesPaused(AbaxusError):
+    default_code = "CHARGING_PAUSED"
 
 
 class ConfigurationError(AbaxusError):

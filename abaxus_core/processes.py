@@ -27,7 +27,7 @@ ServicesOf: TypeAlias = Callable[[App], list[Service]]
 
 async def serve_api(environ: Mapping[str, str]) -> None:
     """Serve the HTTP API until told to stop."""
-    await _run(environ, "api", _api_services)
+    await _run(environ, "api", api_services)
 
 
 async def run_worker(environ: Mapping[str, str]) -> None:
@@ -42,7 +42,8 @@ async def _run(environ: Mapping[str, str], process: str, services_of: ServicesOf
         await run_services(services_of(opened), stop, drain_timeout_s=DRAIN_TIMEOUT_S)
 
 
-def _api_services(opened: App) -> list[Service]:
+def api_services(opened: App) -> list[Service]:
+    """What an API process runs."""
     return [_server(opened, opened.settings.port)]
 
 

@@ -557,6 +557,9 @@ CREATE TABLE abaxus_live.invoices (
     created_at timestamp with time zone NOT NULL,
     paid_at timestamp with time zone,
     archived_at timestamp with time zone,
+    buyer_name text,
+    buyer_email text,
+    seller jsonb,
     CONSTRAINT invoices_archived_at_when_archived CHECK (((status = 'archived'::text) = (archived_at IS NOT NULL))),
     CONSTRAINT invoices_paid_at_when_paid CHECK (((status = 'paid'::text) = (paid_at IS NOT NULL))),
     CONSTRAINT invoices_payment_status_known CHECK ((payment_status = ANY (ARRAY['processing'::text, 'requires_action'::text, 'failed'::text, 'unknown'::text, 'succeeded'::text]))),
@@ -663,6 +666,7 @@ CREATE TABLE abaxus_live.payments (
     outcome jsonb,
     created_at timestamp with time zone NOT NULL,
     settled_at timestamp with time zone,
+    retry_at timestamp with time zone,
     CONSTRAINT payments_lease_while_sending CHECK (((state = 'sending'::text) = (lease_id IS NOT NULL))),
     CONSTRAINT payments_settled_when_final CHECK (((state = ANY (ARRAY['succeeded'::text, 'declined'::text, 'rejected'::text, 'not_charged'::text])) = (settled_at IS NOT NULL))),
     CONSTRAINT payments_state_known CHECK ((state = ANY (ARRAY['created'::text, 'sending'::text, 'transient'::text, 'unknown'::text, 'pending'::text, 'requires_action'::text, 'needs_operator'::text, 'succeeded'::text, 'declined'::text, 'rejected'::text, 'not_charged'::text])))
@@ -900,6 +904,8 @@ CREATE UNIQUE INDEX jobs_unique_key ON abaxus_live.jobs USING btree (unique_key)
 CREATE INDEX payments_due ON abaxus_live.payments USING btree (next_check_at) WHERE (state = ANY (ARRAY['created'::text, 'sending'::text, 'transient'::text, 'unknown'::text, 'pending'::text, 'requires_action'::text]));
 
 CREATE INDEX payments_of_invoice ON abaxus_live.payments USING btree (invoice_id, created_at DESC);
+
+CREATE INDEX payments_of_state ON abaxus_live.payments USING btree (state, payment_id);
 
 CREATE UNIQUE INDEX payments_one_live ON abaxus_live.payments USING btree (invoice_id) WHERE (state = ANY (ARRAY['created'::text, 'sending'::text, 'transient'::text, 'unknown'::text, 'pending'::text, 'requires_action'::text, 'needs_operator'::text]));
 

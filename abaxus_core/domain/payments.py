@@ -5,6 +5,7 @@
                  │  └── transient (sent again if asked) ─► not_charged          final
                  ├────► pending | requires_action (looked up) ─► one of the above
                  └────► unknown (repeated under its key, or looked up) ─► one of the above
+                            └─► needs_operator (nothing is left to ask) ─► what a person says
 
 Each function takes a payment as it was and returns it as it becomes; the repository stores the
 change only if nobody moved the payment meanwhile. Speaking to the provider is
@@ -37,12 +38,20 @@ ResultStatus = Literal[
     "succeeded", "pending", "requires_action", "declined", "rejected", "transient", "unknown"
 ]
 RetryClass = Literal["later", "customer_action", "new_instrument", "never", "fix_request"]
+Decision = Literal["succeeded", "declined", "not_charged", "look_again"]
+Reason = Literal[
+    "account_changed", "provider_not_enabled", "nothing_left_to_ask", "amount_mismatch"
+]
 
 FINAL: Final[frozenset[PaymentState]] = frozenset(
     {"succeeded", "declined", "rejected", "not_charged"}
 )
 SENDABLE: Final[frozenset[PaymentState]] = frozenset({"created", "transient", "unknown"})
 ASKABLE: Final[frozenset[PaymentState]] = frozenset({"unknown", "pending", "requires_action"})
+# What an operator may decide: nobody is being asked about it, or nobody knows.
+DECIDABLE: Final[frozenset[PaymentState]] = frozenset({"unknown", "needs_operator"})
+# More was taken than proves anything: asking again brings the same.
+AMOUNT_MISMATCH: Final = "amount_mismatch"
 
 # Longer than a provider call may take, so that a lease which has run out means a dead sender.
 LEASE: Final = timedelta(seconds=90)
@@ -59,6 +68,8 @@ CHECK_DELAYS: Final = (
     timedelta(days=1),
 )
 CHECKS_MAX: Final = 36
+# A provider that asks for more patience than this is asked all the same.
+RETRY_AFTER_MAX: Final = timedelta(hours=1)
 # A replay is given up this much before the provider forgets the key: clocks differ.
 TTL_USED_PERCENT: Final = 95
 
@@ -66,7 +77,8 @@ TTL_USED_PERCENT: Final = 95
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt. `checks` counts how often its outcome was looked up or replayed since.
 
-    `maybe_executed`: some send of it may have reached the provider.
+    `maybe_executed`: some send of it may have reached the provider. `retry_at`: before then the
+    provider wants to hear no more of it.
     """
 
     id: str
@@ -85,6 +97,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     lease_id: UUID | None = None
     leased_until: datetime | None = None
     next_check_at: datetime | None = None
+    retry_at: datetime | None = None
     checks: int = 0
     provider_payment_id: str | None = None
     code: str | None = None
@@ -102,6 +115,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     provider_code: str | None = None
     retry: RetryClass | None = None
+    retry_after_s: int | None = None
 
 
 def begin_send(payment: Payment, *, lease_id: UUID, now: datetime) -> Payment:
@@ -127,13 +141,15 @@ def conclude(payment: Payment, result: Result, *, executed_before: bool, now: da
     was no earlier one.
     """
     state = _state_after(result.status, executed_before=executed_before)
+    retry_at = None if state in FINAL else _retry_at(result.retry_after_s, now)
     return replace(
         payment,
         state=state,
         maybe_executed=executed_before if result.status == "transient" else payment.maybe_executed,
         lease_id=None,
         leased_until=None,
-        next_check_at=_next_check_at(state, payment.checks, now),
+        next_check_at=_next_check_at(state, payment.checks, now, retry_at),
+        retry_at=retry_at,
         provider_payment_id=result.provider_payment_id or payment.provider_payment_id,
         code=result.code,
         provider_code=result.provider_code,
@@ -151,12 +167,29 @@ def take_over(payment: Payment, *, now: datetime) -> Payment:
 
 
 def count_check(payment: Payment, *, now: datetime) -> Payment:
-    """The payment with one more look-up begun, the next one due, or left to an operator."""
+    """The payment with one more look-up begun, and the next one due."""
     assert payment.state in ASKABLE, f"nothing is looked up of a payment that is {payment.state}"
-    if payment.checks >= CHECKS_MAX:
-        return replace(payment, state="needs_operator", next_check_at=None)
+    assert payment.checks < CHECKS_MAX, "look-ups end with an operator"
     checks = payment.checks + 1
-    return replace(payment, checks=checks, next_check_at=_next_check_at(payment.state, checks, now))
+    next_check_at = _next_check_at(payment.state, checks, now, None)
+    return replace(payment, checks=checks, next_check_at=next_check_at)
+
+
+def hand_over(payment: Payment, reason: Reason) -> Payment:
+    """The payment left to an operator, still live: nothing gives up by charging again."""
+    assert payment.state in ASKABLE, f"a payment that is {payment.state} needs no operator"
+    return replace(payment, state="needs_operator", code=reason, next_check_at=None, retry_at=None)
+
+
+def decide(payment: Payment, decision: Decision, *, now: datetime) -> Payment:
+    """The payment as an operator found it to be; `look_again` has it asked about once more."""
+    assert payment.state in DECIDABLE, f"a payment that is {payment.state} is not decided by hand"
+    undecided = replace(payment, code=None, next_check_at=None, retry_at=None)
+    if decision == "look_again":
+        # One more check, so that whoever read it before comes too late.
+        checks = payment.checks + 1
+        return replace(undecided, state="unknown", checks=checks, next_check_at=now)
+    return replace(undecided, state=decision, settled_at=now)
 
 
 def close_unsent(payment: Payment, *, now: datetime) -> Payment:
@@ -168,6 +201,7 @@ def close_unsent(payment: Payment, *, now: datetime) -> Payment:
         lease_id=None,
         leased_until=None,
         next_check_at=None,
+        retry_at=None,
         settled_at=now,
     )
 
@@ -177,6 +211,11 @@ def may_replay(payment: Payment, *, ttl_s: int, now: datetime) -> bool:
     if payment.first_sent_at is None:
         return True
     return now < payment.first_sent_at + timedelta(seconds=ttl_s) * TTL_USED_PERCENT // 100
+
+
+def may_send(payment: Payment, *, ttl_s: int, now: datetime) -> bool:
+    """Whether sending the payment can only be its first send, or a repetition of it."""
+    return not payment.maybe_executed or may_replay(payment, ttl_s=ttl_s, now=now)
 
 
 def invoice_payment_status(state: PaymentState) -> PaymentStatus:
@@ -198,9 +237,19 @@ def _state_after(status: ResultStatus, *, executed_before: bool) -> PaymentState
     return cast("PaymentState", status)
 
 
-def _next_check_at(state: PaymentState, checks: int, now: datetime) -> datetime | None:
+def _retry_at(retry_after_s: int | None, now: datetime) -> datetime | None:
+    if retry_after_s is None or retry_after_s <= 0:
+        return None
+    most_s = RETRY_AFTER_MAX // timedelta(seconds=1)
+    return now + timedelta(seconds=min(retry_after_s, most_s))
+
+
+def _next_check_at(
+    state: PaymentState, checks: int, now: datetime, retry_at: datetime | None
+) -> datetime | None:
+    """When to look again; never before `retry_at`, as the provider asked."""
     if state in FINAL or state == "needs_operator":
         return None
     if state == "transient":
-        return now + IDLE_MAX
-    return now + CHECK_DELAYS[min(checks, len(CHECK_DELAYS) - 1)]
+        return (retry_at or now) + IDLE_MAX
+    return max(now + CHECK_DELAYS[min(checks, len(CHECK_DELAYS) - 1)], retry_at or now)

@@ -13,6 +13,7 @@ RAISED_AS: Mapping[str, type[errors.AbaxusError]] = {
     "UNAUTHENTICATED": errors.Unauthorized,
     "PAYMENT_DECLINED": errors.PaymentDeclined,
     "FORBIDDEN_SCOPE": errors.Forbidden,
+    "SIGNATURE_INVALID": errors.Forbidden,
     "NOT_FOUND": errors.NotFound,
     "API_KEY_NOT_FOUND": errors.NotFound,
     "METRIC_NOT_FOUND": errors.NotFound,
@@ -23,6 +24,7 @@ RAISED_AS: Mapping[str, type[errors.AbaxusError]] = {
     "AMENDMENT_NOT_FOUND": errors.NotFound,
     "INVOICE_NOT_FOUND": errors.NotFound,
     "LINE_NOT_FOUND": errors.NotFound,
+    "PAYMENT_NOT_FOUND": errors.NotFound,
     "JOB_NOT_FOUND": errors.NotFound,
     "CALCULATION_NOT_FOUND": errors.NotFound,
     "METHOD_NOT_ALLOWED": MethodNotAllowed,
@@ -58,6 +60,7 @@ RAISED_AS: Mapping[str, type[errors.AbaxusError]] = {
     "BACKLOG_FULL": errors.RateLimited,
     "DOCUMENTS_BUSY": errors.RateLimited,
     "PROVIDER_UNAVAILABLE": errors.ProviderUnavailable,
+    "CHARGING_PAUSED": errors.ChargesPaused,
     "NOT_READY": errors.NotReady,
     "INTERNAL": errors.AbaxusError,
 }

@@ -38,6 +38,7 @@ STATUS: Mapping[type[errors.AbaxusError], int] = {
     errors.RateLimited: 429,
     errors.ProviderUnavailable: 502,
     errors.NotReady: 503,
+    errors.ChargesPaused: 503,
 }
 STATUS_OF_A_BUG = 500
 RETRY_WHEN_READY_S = 1
@@ -92,6 +93,8 @@ def error_headers(error: errors.AbaxusError) -> tuple[Header, ...]:
         return ((b"retry-after", b"%d" % error.retry_after_s),)
     if isinstance(error, errors.NotReady):
         return ((b"retry-after", b"%d" % RETRY_WHEN_READY_S),)
+    if isinstance(error, errors.ProviderUnavailable) and error.retry_after_s is not None:
+        return ((b"retry-after", b"%d" % error.retry_after_s),)
     if isinstance(error, errors.Unauthorized):
         return ((b"www-authenticate", b"Bearer"),)
     if isinstance(error, MethodNotAllowed):

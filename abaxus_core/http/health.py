@@ -3,16 +3,26 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 
+from abaxus_core.domain.payments import PaymentState
 from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.errors import UNREACHABLE
 from abaxus_core.kernel import migrations, queue
-from abaxus_core.repositories import backlog
+from abaxus_core.repositories import backlog, payments
 from abaxus_core.services.telemetry import CONTENT_TYPE, Telemetry
 from abaxus_core.services.work import Context
+
+UNSETTLED: Final[tuple[PaymentState, ...]] = (
+    "unknown",
+    "pending",
+    "requires_action",
+    "needs_operator",
+)
+UNSETTLED_MAX: Final = 10_000
 
 
 class Healthy(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +43,7 @@ def endpoints(contexts: Mapping[str, Context], telemetry: Telemetry) -> Sequence
     async def metrics(_call: Call[None, None]) -> Answer:
         telemetry.queue_measured(await _queued(contexts))
         telemetry.inbox_measured(await _waiting(contexts))
+        telemetry.payments_measured(await _unsettled(contexts))
         return Answer(200, telemetry.exposition(), CONTENT_TYPE.encode())
 
     return (
@@ -84,6 +95,16 @@ async def _waiting(contexts: Mapping[str, Context]) -> dict[str, dict[str, int]]
                 "quarantine_rows": measured.quarantined_rows,
             }
     return waiting
+
+
+async def _unsettled(contexts: Mapping[str, Context]) -> dict[str, dict[str, int]]:
+    """Attempts to charge that wait for news or for an operator; empty as `_queued` is."""
+    unsettled = {}
+    with suppress(*UNREACHABLE):
+        for mode, context in contexts.items():
+            async with context.database.connection() as conn:
+                unsettled[mode] = await payments.unsettled(conn, UNSETTLED, UNSETTLED_MAX)
+    return unsettled
 
 
 def _age_s(oldest: datetime | None, now: datetime) -> int:

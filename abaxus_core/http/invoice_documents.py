@@ -8,14 +8,11 @@ import msgspec
 from abaxus_core.domain import invoices as domain
 from abaxus_core.domain import payments
 from abaxus_core.domain.invoices import InvoiceStatus, PaymentStatus, number_text
-from abaxus_core.domain.payments import RetryClass
 from abaxus_core.http.line_items import LineItem, line_item
+from abaxus_core.http.payment_documents import Payment, shown_payment
 from abaxus_core.repositories.emails import Mail
 
 MailStatus: TypeAlias = Literal["queued", "sent", "failed"]
-PaymentOutcome: TypeAlias = Literal[
-    "pending", "requires_action", "unknown", "succeeded", "declined", "rejected", "not_charged"
-]
 
 
 class InvoiceMail(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,24 +51,6 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     archive_reason: str | None
 
 
-class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt to collect an invoice; `pending` and `unknown` are looked up until they settle.
-
-    `provider_code` is the provider's own word, `retry` whether another attempt may help.
-    """
-
-    id: str
-    provider: str
-    provider_payment_id: str | None
-    status: PaymentOutcome
-    amount: int
-    currency: str
-    code: str | None
-    provider_code: str | None
-    retry: RetryClass | None
-    attempted_at: datetime
-
-
 class ChargedInvoice(Invoice, frozen=True, kw_only=True):
     """`payment` is null where there was nothing to pay."""
 
@@ -88,7 +67,7 @@ def shown_charged(
 ) -> ChargedInvoice:
     """An invoice after a charge."""
     return ChargedInvoice(
-        **_fields(invoice, mail), payment=None if payment is None else _payment(payment)
+        **_fields(invoice, mail), payment=None if payment is None else shown_payment(payment)
     )
 
 
@@ -123,28 +102,3 @@ def _mail(mail: Mail) -> InvoiceMail:
         created_at=mail.created_at,
         finished_at=mail.finished_at,
     )
-
-
-def _payment(payment: payments.Payment) -> Payment:
-    return Payment(
-        id=payment.id,
-        provider=payment.provider,
-        provider_payment_id=payment.provider_payment_id,
-        status=_outcome(payment.state),
-        amount=payment.amount_minor,
-        currency=payment.currency,
-        code=payment.code,
-        provider_code=payment.provider_code,
-        retry=payment.retry,
-        attempted_at=payment.last_sent_at or payment.created_at,
-    )
-
-
-def _outcome(state: payments.PaymentState) -> PaymentOutcome:
-    match state:
-        case "created" | "sending" | "transient":
-            return "pending"
-        case "needs_operator":
-            return "unknown"
-        case _:
-            return state

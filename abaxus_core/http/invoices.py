@@ -256,6 +256,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "PAYMENT_DECLINED",
             "PAYMENT_REJECTED",
             "PROVIDER_UNAVAILABLE",
+            "CHARGING_PAUSED",
         ),
         summary="Collect an invoice; 202 while the outcome is still to come",
         tag="Invoices",

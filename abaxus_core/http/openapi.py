@@ -167,7 +167,7 @@ def _refusal(status: int, codes: list[str]) -> dict[str, Any]:
         ]
     }
     headers = ["X-Request-Id"]
-    if status in (429, 503):
+    if status in (429, 502, 503):
         headers.append("Retry-After")
     return {
         "description": f"{_ERRORS[status]}: {', '.join(codes)}",

@@ -15,11 +15,13 @@ from abaxus_core.http import (
     invoices,
     jobs,
     metrics,
+    payments,
     price_plans,
     pricing,
     subscriptions,
     usage,
     verification,
+    webhooks,
 )
 from abaxus_core.http.endpoint import Endpoint
 
@@ -36,6 +38,8 @@ ENDPOINTS: Sequence[Endpoint] = (
     *pricing.ENDPOINTS,
     *invoices.ENDPOINTS,
     *invoice_lines.ENDPOINTS,
+    *payments.ENDPOINTS,
+    *webhooks.ENDPOINTS,
     *verification.ENDPOINTS,
     *invoice_pages.ENDPOINTS,
     *jobs.ENDPOINTS,

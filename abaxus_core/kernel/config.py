@@ -125,6 +125,7 @@ class Settings(DatabaseSettings, frozen=True, kw_only=True):
 
     plugins: tuple[str, ...] = ()
     payment_provider: str | None = None
+    charges_paused: bool = False
     email_provider: str | None = None
     email_from: MailAddress = MailAddress(EMAIL_FROM_UNSET)
 

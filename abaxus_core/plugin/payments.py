@@ -139,7 +139,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     `idempotency_ttl_s`: for how long after the first send a repeated key is sure to give the first
     answer instead of a second charge; 0 when never. `currencies`: None means any. `refund`,
-    `cancel` and `validate`: that it is a RefundingProvider, CancellingProvider, ValidatingProvider.
+    `cancel`, `validate` and `webhook`: that it is a RefundingProvider, CancellingProvider,
+    ValidatingProvider, TellingProvider.
     """
 
     idempotency_ttl_s: int
@@ -148,6 +149,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     refund: bool = False
     cancel: bool = False
     validate: bool = False
+    webhook: bool = False
     currencies: frozenset[str] | None = None
 
 
@@ -227,7 +229,9 @@ class RefundingProvider(PaymentProvider, Protocol):
 
 
 class CancellingProvider(PaymentProvider, Protocol):
-    """What a provider with `capabilities.cancel` also does. The core does not call it yet."""
+    """What a provider with `capabilities.cancel` also does: called in the worker, after a decline,
+    where the payer would have to act, and for what stayed pending too long.
+    """
 
     async def cancel(
         self, request: FrozenRequest, key: str, *, provider_ref: str | None
@@ -248,6 +252,33 @@ class ValidatingProvider(PaymentProvider, Protocol):
     async def validate(self) -> Sequence[str]:
         """What is wrong with the credentials, a sentence each naming the setting; empty when the
         provider accepts them. Reads only, says nothing of anybody. For `abaxus plugins --check`.
+        """
+        ...
+
+
+class ProviderEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider tells by itself of one attempt; `outcome` as far as the event proves it."""
+
+    attempt_id: UUID
+    outcome: Outcome
+
+
+class WebhookRefused(Exception):
+    """Raised by `parse_webhook`: it is not signed as it must be, or cannot be read."""
+
+
+class TellingProvider(PaymentProvider, Protocol):
+    """What a provider with `capabilities.webhook` also does; only where its settings have a secret
+    for it.
+    """
+
+    def parse_webhook(
+        self, headers: Mapping[str, str], body: bytes, *, now: datetime
+    ) -> Sequence[ProviderEvent]:
+        """What a request to `POST /v1/webhooks/{name}` tells, once its signature has been verified;
+        empty when that is of no attempt. Pure, no I/O. Names of headers are in lower case.
+
+        Raises WebhookRefused. The same event may come twice, late, and after a later one.
         """
         ...
 

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from abaxus_core.domain.invoices import Draft, Invoice, InvoiceStatus, Line, PaymentStatus
+from abaxus_core.domain.parties import Buyer, Parties, Seller
 from abaxus_core.domain.periods import Period
 from abaxus_core.domain.pricing import Step, TierShare
 from abaxus_core.domain.true_up import ChargeKey
@@ -26,6 +27,7 @@ _insert_lines = _sql.exec("insert_lines")
 _insert_credits = _sql.exec("insert_credits")
 _number_many = _sql.many("number_many")
 _get = _sql.maybe("get")
+_parties = _sql.maybe("parties")
 _lock = _sql.maybe("lock")
 _lines = _sql.many("lines")
 _latest_lines = _sql.many("latest_lines")
@@ -39,6 +41,7 @@ _set_payment_status = _sql.exec("set_payment_status")
 
 LINES_AT_ONCE_MAX = 5_000
 
+_seller = msgspec.json.Decoder(Seller)
 _step = msgspec.json.Decoder(Step)
 _breakdown = msgspec.json.Decoder(tuple[TierShare, ...])
 _pauses = msgspec.json.Decoder(tuple[Period, ...])
@@ -66,15 +69,17 @@ class NewInvoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def insert_many(
-    conn: Connection, invoices: Sequence[NewInvoice], created_at: datetime
+    conn: Connection, invoices: Sequence[NewInvoice], created_at: datetime, seller: Seller
 ) -> None:
     """Store invoices, lines and credits, without numbers yet: `number_many` comes last.
+
+    `seller`, and the customers as they are now, are kept with them.
 
     Raises AnotherCameFirst where a customer has been invoiced meanwhile; waits for whoever is at
     it. The transaction has to be run again from its start then.
     """
     try:
-        await _insert_headers(conn, invoices, created_at)
+        await _insert_headers(conn, invoices, created_at, seller)
         await _insert_all_lines(conn, invoices)
     except asyncpg.UniqueViolationError as error:
         if violated(error) not in _ONCE_ONLY:
@@ -85,7 +90,7 @@ async def insert_many(
 
 
 async def _insert_headers(
-    conn: Connection, invoices: Sequence[NewInvoice], created_at: datetime
+    conn: Connection, invoices: Sequence[NewInvoice], created_at: datetime, seller: Seller
 ) -> None:
     await _insert_many(
         conn,
@@ -99,6 +104,7 @@ async def _insert_headers(
         [invoice.cutoff for invoice in invoices],
         [invoice.calculation_id for invoice in invoices],
         created_at,
+        msgspec.json.encode(seller).decode(),
     )
 
 
@@ -152,6 +158,17 @@ async def get(conn: Connection, invoice_id: str) -> Invoice | None:
     """Return an invoice with its lines."""
     row = await _get(conn, invoice_id)
     return None if row is None else (await _with_lines(conn, [row]))[0]
+
+
+async def parties(conn: Connection, invoice_id: str) -> Parties | None:
+    """Return who issued an invoice and to whom, as they were then."""
+    row = await _parties(conn, invoice_id)
+    if row is None:
+        return None
+    return Parties(
+        seller=_seller.decode(row["seller"] or b"{}"),
+        buyer=Buyer(id=row["customer_id"], name=row["buyer_name"], email=row["buyer_email"]),
+    )
 
 
 async def lock(conn: Connection, invoice_id: str) -> Invoice | None:

@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
-from abaxus_core.domain.payments import Payment
+from abaxus_core.domain.payments import Payment, PaymentState
 from abaxus_core.errors import InvariantBroken
 from abaxus_core.kernel.database import Connection, Record
 from abaxus_core.kernel.sql import queries
@@ -16,11 +17,15 @@ _sql = queries("payments")
 _lock_bill = _sql.maybe("lock_bill")
 _insert = _sql.exec("insert")
 _get = _sql.maybe("get")
+_get_by_attempt = _sql.maybe("get_by_attempt")
 _live_of_invoice = _sql.maybe("live_of_invoice")
+_page = _sql.many("page")
+_page_of_states = _sql.many("page_of_states")
 _page_of_invoice = _sql.many("page_of_invoice")
 _request = _sql.one("request")
 _compare_and_set = _sql.exec("compare_and_set")
 _due = _sql.many("due")
+_unsettled = _sql.many("unsettled")
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,20 +74,54 @@ async def get(conn: Connection, payment_id: str) -> Payment | None:
     return _payment(record) if record else None
 
 
+async def get_by_attempt(conn: Connection, attempt_id: UUID) -> Payment | None:
+    """By the id that the provider knows it by."""
+    record = await _get_by_attempt(conn, attempt_id)
+    return _payment(record) if record else None
+
+
 async def live_of_invoice(conn: Connection, invoice_id: str) -> Payment | None:
     """The one attempt of the invoice that is not settled."""
     record = await _live_of_invoice(conn, invoice_id)
     return _payment(record) if record else None
 
 
-async def page_of_invoice(conn: Connection, invoice_id: str, limit: int) -> list[Payment]:
-    """The invoice's latest attempts, newest first."""
-    return [_payment(record) for record in await _page_of_invoice(conn, invoice_id, limit)]
+async def page(conn: Connection, *, before_id: str, rows_max: int) -> list[Payment]:
+    """Payments, newest first, those with ids below `before_id`."""
+    return [_payment(record) for record in await _page(conn, before_id, rows_max)]
+
+
+async def page_of_states(
+    conn: Connection, states: Sequence[PaymentState], *, before_id: str, rows_max: int
+) -> list[Payment]:
+    """The same in some states."""
+    records = await _page_of_states(conn, states, before_id, rows_max)
+    return [_payment(record) for record in records]
+
+
+async def page_of_invoice(
+    conn: Connection,
+    invoice_id: str,
+    states: Sequence[PaymentState],
+    *,
+    before_id: str,
+    rows_max: int,
+) -> list[Payment]:
+    """The same of one invoice and some states; of none that is known, an empty list."""
+    records = await _page_of_invoice(conn, invoice_id, states, before_id, rows_max)
+    return [_payment(record) for record in records]
 
 
 async def due(conn: Connection, now: datetime, limit: int) -> list[Payment]:
     """Attempts whose next look is due, the longest due first."""
     return [_payment(record) for record in await _due(conn, now, limit)]
+
+
+async def unsettled(
+    conn: Connection, states: Sequence[PaymentState], rows_max: int
+) -> dict[str, int]:
+    """How many attempts are in each of the states, counted no further than `rows_max`."""
+    return {row["state"]: row["attempts"] for row in await _unsettled(conn, states, rows_max)}
 
 
 async def request(conn: Connection, payment_id: str) -> FrozenRequest:
@@ -123,6 +162,7 @@ def _movable(after: Payment, evidence: str | None) -> Sequence[object]:
         after.lease_id,
         after.leased_until,
         after.next_check_at,
+        after.retry_at,
         after.provider_payment_id,
         after.code,
         after.provider_code,

@@ -5,26 +5,22 @@ send   (T2)  the row says that it is on its way; commit; the bytes leave, once; 
 settle (T3)  what the answer proved goes into payment, invoice, audit and queue together
 
 T1 and T3 lock the invoice first, and every step changes the payment only if it still is as it was
-read. When to take which step is charging.py's.
+read. When to take which step is charging.py's, what a new state entails consequences.py's.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
-import structlog
 from msgspec.structs import replace
 
 from abaxus_core.domain import payments as domain
 from abaxus_core.domain.payments import Payment, Result
-from abaxus_core.errors import Conflict, InvariantBroken, NotFound
-from abaxus_core.kernel.queue import enqueue
+from abaxus_core.errors import InvariantBroken, NotFound
 from abaxus_core.plugin.payments import FrozenRequest, Outcome, PaymentProvider
-from abaxus_core.repositories import invoices, payments
+from abaxus_core.repositories import payments
 from abaxus_core.repositories.payments import Bill
-from abaxus_core.services import audit, charge_requests, provider_calls
-from abaxus_core.services.jobs import PAYMENT_RESOLVE, ResolvePayment
+from abaxus_core.services import charge_requests, consequences, provider_calls, refusals
 from abaxus_core.services.work import Context, Work, perform
-
-_log = structlog.get_logger("abaxus.charging")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +43,7 @@ async def begin(context: Context, work: Work, invoice_id: str) -> Attempt | None
         raise NotFound("there is no such invoice", code="INVOICE_NOT_FOUND")
     charge_requests.check_collectable(bill)
     if bill.total_minor == 0:
-        await _pay(work, invoice_id, {"amount": 0, "currency": bill.currency})
+        await consequences.pay(work, invoice_id, {"amount": 0, "currency": bill.currency})
         return None
     name, provider = charge_requests.provider_of(context, bill)
     payment = _new(work, bill, name, provider)
@@ -63,17 +59,21 @@ async def send(
 ) -> Payment | None:
     """T2, the call, T3: the payment afterwards. `count_check`: this send is a look-up, too.
 
-    None, and nothing sent, when somebody else moved the payment first.
+    None, and nothing sent, when somebody else moved the payment first, or when the time is over
+    in which a repetition was safe.
     """
     before = attempt.payment
+    ttl_s = attempt.provider.capabilities.idempotency_ttl_s
 
     async def lease(work: Work) -> Payment | None:
+        if not domain.may_send(before, ttl_s=ttl_s, now=work.now):
+            return None
         counted = replace(before, checks=before.checks + count_check)
         after = domain.begin_send(counted, lease_id=work.ids.uuid4(), now=work.now)
         return after if await payments.compare_and_set(work.conn, before, after) else None
 
     sending = await perform(context, actor, lease)
-    if sending is None:
+    if sending is None or _is_late(sending, context.clock()):
         return None
     outcome = await provider_calls.charge(
         attempt.provider, sending, attempt.request, replay=before.maybe_executed
@@ -91,45 +91,36 @@ async def settle(
 ) -> Payment:
     """T3: the payment after the outcome, or as it is where another came first."""
     await payments.lock_bill(work.conn, before.invoice_id)
-    after = domain.conclude(before, _result(outcome), executed_before=executed_before, now=work.now)
-    if not await payments.compare_and_set(work.conn, before, after, outcome):
-        return await _overtaken(work, before, outcome)
-    await show(work, before, after)
-    return after
+    after = await _conclude(work, before, outcome, executed_before=executed_before)
+    return after or await _overtaken(work, before, outcome)
+
+
+async def learn(work: Work, payment: Payment, outcome: Outcome) -> None:
+    """T3 for what is learnt beside a send. What is settled stays; against it, money is an alarm."""
+    if payment.state in domain.FINAL:
+        await payments.lock_bill(work.conn, payment.invoice_id)
+        await _hold_against(work, payment, outcome)
+    else:
+        await settle(work, payment, outcome, executed_before=True)
 
 
 async def close_unsent(work: Work, payment: Payment) -> bool:
     """Give the attempt up, known not to have moved money; whether it still was as read."""
     await payments.lock_bill(work.conn, payment.invoice_id)
-    closed = domain.close_unsent(payment, now=work.now)
-    if not await payments.compare_and_set(work.conn, payment, closed):
+    return await move(work, payment, domain.close_unsent(payment, now=work.now))
+
+
+async def move(work: Work, before: Payment, after: Payment) -> bool:
+    """Store a payment's new state and all that follows from it; whether it still was as read."""
+    if not await payments.compare_and_set(work.conn, before, after):
         return False
-    await show(work, payment, closed)
+    await consequences.show(work, before, after)
     return True
 
 
-async def show(work: Work, before: Payment, after: Payment) -> None:
-    """What a payment's new state means to its invoice, the audit log and the queue."""
-    if after.state == "succeeded":
-        await _pay(work, after.invoice_id, _audit_data(after))
-        return
-    status = domain.invoice_payment_status(after.state)
-    await invoices.set_payment_status(work.conn, after.invoice_id, status)
-    if after.state != before.state:
-        await _audit(work, f"payment.{after.state}", after)
-    if after.state in domain.ASKABLE:
-        await schedule(work, after)
-
-
-async def schedule(work: Work, payment: Payment) -> None:
-    """Have somebody look after the payment when it is due."""
-    await enqueue(
-        work.conn,
-        PAYMENT_RESOLVE,
-        ResolvePayment(payment_id=payment.id),
-        due_at=payment.next_check_at,
-        unique_key=f"payment:{payment.id}:{payment.sends}:{payment.checks}",
-    )
+def _is_late(sending: Payment, now: datetime) -> bool:
+    """Whether the sender was held up for so long that another has taken over."""
+    return sending.leased_until is not None and sending.leased_until <= now
 
 
 def _new(work: Work, bill: Bill, name: str, provider: PaymentProvider) -> Payment:
@@ -148,8 +139,7 @@ def _new(work: Work, bill: Bill, name: str, provider: PaymentProvider) -> Paymen
 
 
 async def _begun(work: Work, attempt: Attempt) -> Attempt:
-    await invoices.set_payment_status(work.conn, attempt.payment.invoice_id, "processing")
-    await _audit(work, "payment.created", attempt.payment)
+    await consequences.begun(work, attempt.payment)
     return attempt
 
 
@@ -163,81 +153,56 @@ async def _instead_of_live(work: Work, bill: Bill, new: Attempt) -> Attempt:
     if live is None:
         raise InvariantBroken(f"{new.payment.id} was refused, and {bill.invoice_id} has no other")
     if live.state != "transient":
-        raise in_progress(live)
+        raise refusals.in_progress(live)
     frozen = await payments.request(work.conn, live.id)
     wanted = charge_requests.freeze(live.provider, new.provider, bill, live.attempt_id)
     if wanted == frozen and _same_account(live, new.payment):
+        _check_patience(live, work.now)
         return Attempt(payment=live, provider=new.provider, request=frozen)
     if not await close_unsent(work, live):
-        raise in_progress(live)
+        raise refusals.in_progress(live)
     if not await payments.insert(work.conn, new.payment, new.request):
         raise InvariantBroken(f"{bill.invoice_id} has two live attempts")
     return await _begun(work, new)
 
 
-def in_progress(live: Payment) -> Conflict:
-    """The refusal to charge beside a live attempt."""
-    return Conflict(
-        f"an attempt to collect this invoice is {live.state} and must be settled first",
-        code="CHARGE_IN_PROGRESS",
-        details={"payment_id": live.id, "status": live.state},
-    )
+def _check_patience(live: Payment, now: datetime) -> None:
+    if live.retry_at is not None and live.retry_at > now:
+        raise refusals.unavailable(live, now)
 
 
 def _same_account(one: Payment, other: Payment) -> bool:
     return (one.provider, one.account_fingerprint) == (other.provider, other.account_fingerprint)
 
 
+async def _conclude(
+    work: Work, before: Payment, outcome: Outcome, *, executed_before: bool
+) -> Payment | None:
+    """The payment after the outcome; None where it no longer was as `before`."""
+    after = domain.conclude(before, _result(outcome), executed_before=executed_before, now=work.now)
+    if not await payments.compare_and_set(work.conn, before, after, outcome):
+        return None
+    await consequences.show(work, before, after)
+    return after
+
+
 async def _overtaken(work: Work, before: Payment, outcome: Outcome) -> Payment:
-    """The payment as another left it. That it charged, against what is settled, is an alarm."""
+    """The payment as another left it, unless that knows less: that it charged is believed."""
     current = await payments.get(work.conn, before.id)
     assert current is not None, "payments are never deleted"
-    agreed = current.state == "succeeded" and current.provider_payment_id == outcome.provider_ref
-    if outcome.status == "succeeded" and current.state in domain.FINAL and not agreed:
-        surplus = replace(current, provider_payment_id=outcome.provider_ref)
-        await _raise_alarm(work, surplus)
+    if current.state in domain.FINAL:
+        await _hold_against(work, current, outcome)
+    elif outcome.status == "succeeded" and current.state != "sending":
+        return await _conclude(work, current, outcome, executed_before=True) or current
     return current
 
 
-async def _raise_alarm(work: Work, payment: Payment) -> None:
-    """Money has moved that nobody is owed: an operator must refund it."""
-    _log.error(
-        "payment.surplus",
-        payment_id=payment.id,
-        provider=payment.provider,
-        provider_payment_id=payment.provider_payment_id,
-    )
-    await _audit(work, "payment.surplus", payment)
-
-
-async def _pay(work: Work, invoice_id: str, data: dict[str, object]) -> None:
-    if not await invoices.mark_paid(work.conn, invoice_id, work.now):
-        raise InvariantBroken(f"{invoice_id} left the state issued while it was being collected")
-    await audit.record(
-        work, action="invoice.paid", object_type="invoice", object_id=invoice_id, data=data
-    )
-
-
-async def _audit(work: Work, action: str, payment: Payment) -> None:
-    await audit.record(
-        work,
-        action=action,
-        object_type="invoice",
-        object_id=payment.invoice_id,
-        data=_audit_data(payment),
-    )
-
-
-def _audit_data(payment: Payment) -> dict[str, object]:
-    return {
-        "payment_id": payment.id,
-        "provider": payment.provider,
-        "provider_payment_id": payment.provider_payment_id,
-        "amount": payment.amount_minor,
-        "currency": payment.currency,
-        "code": payment.code,
-        "provider_code": payment.provider_code,
-    }
+async def _hold_against(work: Work, settled: Payment, outcome: Outcome) -> None:
+    """That money moved, against what is settled otherwise, is an alarm."""
+    known = (outcome.provider_ref, None)
+    agreed = settled.state == "succeeded" and settled.provider_payment_id in known
+    if outcome.status == "succeeded" and not agreed:
+        await consequences.alarm_surplus(work, settled, outcome.provider_ref)
 
 
 def _result(outcome: Outcome) -> Result:
@@ -247,4 +212,5 @@ def _result(outcome: Outcome) -> Result:
         code=outcome.code,
         provider_code=outcome.provider_code,
         retry=outcome.retry,
+        retry_after_s=outcome.retry_after_s,
     )

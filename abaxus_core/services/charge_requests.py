@@ -12,6 +12,7 @@ import structlog
 
 from abaxus_core.domain.card_numbers import looks_like_card_number
 from abaxus_core.domain.money import from_minor
+from abaxus_core.domain.payments import AMOUNT_MISMATCH, Payment, Reason
 from abaxus_core.errors import IllegalTransition, InvalidInput, ProviderUnavailable
 from abaxus_core.plugin.payments import (
     ChargeRequest,
@@ -82,6 +83,15 @@ def freeze(name: str, provider: PaymentProvider, bill: Bill, attempt_id: UUID) -
 def fingerprint(provider: PaymentProvider) -> str:
     """Which account an attempt is made under, as its row keeps it."""
     return hashlib.sha256(provider.account.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+
+def trouble(payment: Payment, provider: PaymentProvider | None) -> Reason | None:
+    """Why the provider cannot be asked: what another account says of a key or id means nothing."""
+    if provider is None:
+        return "provider_not_enabled"
+    if fingerprint(provider) != payment.account_fingerprint:
+        return "account_changed"
+    return "amount_mismatch" if payment.code == AMOUNT_MISMATCH else None
 
 
 def _rejected(name: str, code: str, message: str) -> InvalidInput:

@@ -5,20 +5,18 @@ second attempt begins while one is unsettled (docs/decisions/0008-charge-protoco
 themselves are attempts.py's.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
-import structlog
 
 from abaxus_core.domain import payments as domain
 from abaxus_core.domain.payments import Payment
-from abaxus_core.errors import InvalidInput, PaymentDeclined, ProviderUnavailable
+from abaxus_core.errors import ChargesPaused
 from abaxus_core.plugin.payments import NotFound, Outcome, PaymentProvider
 from abaxus_core.repositories import payments
-from abaxus_core.services import attempts, charge_requests, provider_calls
+from abaxus_core.services import attempts, charge_requests, consequences, provider_calls, refusals
 from abaxus_core.services.attempts import Attempt
 from abaxus_core.services.work import SYSTEM, Context, Work, perform
 
@@ -28,9 +26,7 @@ EARLY_MAX: Final = timedelta(seconds=5)
 # So often is a lost answer asked for by repeating the request, before it is looked up instead.
 REPLAYS_FIRST: Final = 3
 
-_log = structlog.get_logger("abaxus.charging")
-
-Way = Literal["send", "fetch", "find", "wait"]
+Way = Literal["send", "fetch", "find"]
 
 
 class ChargeResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +54,10 @@ async def charge(context: Context, actor: str, invoice_id: str) -> ChargeResult:
     PaymentDeclined, InvalidInput (PAYMENT_REJECTED) and ProviderUnavailable are outcomes, after
     which another attempt may be made. Before an attempt: NotFound (INVOICE_NOT_FOUND),
     IllegalTransition when paid or archived, Conflict (CHARGE_IN_PROGRESS) beside an unsettled
-    attempt, InvalidInput (NO_PAYMENT_METHOD, PROVIDER_NOT_ENABLED).
+    attempt, InvalidInput (NO_PAYMENT_METHOD, PROVIDER_NOT_ENABLED), and ChargesPaused.
     """
+    if context.settings.charges_paused:
+        raise ChargesPaused("charging is paused by the operators of this installation")
 
     async def begin(work: Work) -> Attempt | None:
         return await attempts.begin(context, work, invoice_id)
@@ -69,8 +67,8 @@ async def charge(context: Context, actor: str, invoice_id: str) -> ChargeResult:
         return ChargeResult(payment=None)
     payment = await attempts.send(context, actor, attempt)
     if payment is None:
-        raise attempts.in_progress(attempt.payment)
-    _raise_refusal(payment)
+        raise refusals.in_progress(attempt.payment)
+    refusals.raise_refusal(payment, context.clock())
     return ChargeResult(payment=payment)
 
 
@@ -111,7 +109,7 @@ async def sweep(context: Context) -> int:
     async def step(work: Work) -> int:
         due = await payments.due(work.conn, work.now, SWEPT_AT_ONCE_MAX)
         for payment in due:
-            await attempts.schedule(work, payment)
+            await consequences.schedule(work, payment)
         return len(due)
 
     return await perform(context, SYSTEM, step)
@@ -123,24 +121,25 @@ async def _claim(context: Context, work: Work, payment_id: str) -> _Errand | Non
     if stored is None or not _is_due(stored, work.now):
         return None
     await payments.lock_bill(work.conn, stored.invoice_id)
-    provider = _usable(context.payment_providers, stored)
-    if stored.state == "transient" or (stored.state == "created" and provider is None):
+    provider = context.payment_providers.get(stored.provider)
+    trouble = charge_requests.trouble(stored, provider)
+    if stored.state == "transient" or (stored.state == "created" and trouble):
         await attempts.close_unsent(work, stored)
         return None
-    payment = stored
-    if stored.state == "sending":
-        payment = domain.take_over(stored, now=work.now)
-    way = _way(payment, provider, work.now)
+    payment = domain.take_over(stored, now=work.now) if stored.state == "sending" else stored
+    way = _way(payment, provider, work.now) if provider and not trouble else None
+    if way is None or provider is None:
+        handed = domain.hand_over(payment, trouble or "nothing_left_to_ask")
+        await attempts.move(work, stored, handed)
+        return None
+    if way == "send" and context.settings.charges_paused:
+        return None
     # A send stores itself, in its own T2, and counts as the check.
-    after = payment if way == "send" else domain.count_check(payment, now=work.now)
-    if after is not stored:
-        if not await payments.compare_and_set(work.conn, stored, after):
-            return None
-        await attempts.show(work, stored, after)
-    if way == "wait" or provider is None or after.state == "needs_operator":
+    asked = payment if way == "send" else domain.count_check(payment, now=work.now)
+    if asked is not stored and not await attempts.move(work, stored, asked):
         return None
     request = await payments.request(work.conn, payment_id)
-    return _Errand(way=way, attempt=Attempt(payment=after, provider=provider, request=request))
+    return _Errand(way=way, attempt=Attempt(payment=asked, provider=provider, request=request))
 
 
 def _is_due(payment: Payment, now: datetime) -> bool:
@@ -149,36 +148,27 @@ def _is_due(payment: Payment, now: datetime) -> bool:
     return payment.next_check_at is not None and payment.next_check_at <= now + EARLY_MAX
 
 
-def _usable(providers: Mapping[str, PaymentProvider], payment: Payment) -> PaymentProvider | None:
-    """The payment's provider, if it is enabled and still the same account."""
-    provider = providers.get(payment.provider)
-    if provider is None or charge_requests.fingerprint(provider) != payment.account_fingerprint:
-        _log.error("payment.provider_gone", payment_id=payment.id, provider=payment.provider)
-        return None
-    return provider
-
-
-def _way(payment: Payment, provider: PaymentProvider | None, now: datetime) -> Way:
-    """How to find out: by name, by repeating while that is safe, by looking; else by waiting."""
-    if provider is None or payment.checks >= domain.CHECKS_MAX:
-        return "wait"
+def _way(payment: Payment, provider: PaymentProvider, now: datetime) -> Way | None:
+    """How to find out: by name, by repeating while that is safe, by looking; None: not at all."""
     can = provider.capabilities
     if payment.state == "created":
         return "send"
+    if payment.checks >= domain.CHECKS_MAX:
+        return None
     if can.fetch and payment.provider_payment_id is not None:
         return "fetch"
     if payment.state == "unknown" and domain.may_replay(
         payment, ttl_s=can.idempotency_ttl_s, now=now
     ):
         return "send" if payment.checks < REPLAYS_FIRST or not can.find else "find"
-    return "find" if can.find else "wait"
+    return "find" if can.find else None
 
 
 async def _learn(context: Context, payment: Payment, news: Outcome | NotFound | None) -> None:
     """Store what a look-up brought, unless it is nothing new."""
 
     async def store(work: Work) -> None:
-        if isinstance(news, Outcome) and news.status != payment.state:
+        if isinstance(news, Outcome) and _is_new(payment, news):
             await attempts.settle(work, payment, news, executed_before=True)
         elif isinstance(news, NotFound):
             await attempts.close_unsent(work, payment)
@@ -187,27 +177,5 @@ async def _learn(context: Context, payment: Payment, news: Outcome | NotFound | 
         await perform(context, SYSTEM, store)
 
 
-def _raise_refusal(payment: Payment) -> None:
-    """Raise the error that an attempt's outcome is, for who asked."""
-    details = {
-        "provider": payment.provider,
-        "code": payment.code,
-        "provider_code": payment.provider_code,
-        "retry": payment.retry,
-    }
-    match payment.state:
-        case "declined":
-            raise PaymentDeclined(
-                f"the payment was declined: {payment.code or 'no reason given'}", details=details
-            )
-        case "rejected":
-            raise InvalidInput(
-                "the provider rejected the request; nothing was charged",
-                code="PAYMENT_REJECTED",
-                details=details,
-            )
-        case "transient":
-            raise ProviderUnavailable(
-                "the payment provider could not be reached; nothing was sent, try again",
-                details=details,
-            )
+def _is_new(payment: Payment, news: Outcome) -> bool:
+    return news.status != payment.state or news.code == domain.AMOUNT_MISMATCH

@@ -4,7 +4,13 @@ What a caller of the API would be told as an error stands in the invoice's trail
 and mail move is charging.py's and mailing.py's.
 """
 
-from abaxus_core.errors import AbaxusError, Conflict, PaymentDeclined, ProviderUnavailable
+from abaxus_core.errors import (
+    AbaxusError,
+    ChargesPaused,
+    Conflict,
+    PaymentDeclined,
+    ProviderUnavailable,
+)
 from abaxus_core.repositories import emails
 from abaxus_core.services import audit, charging, mailing
 from abaxus_core.services.jobs import CollectInvoice
@@ -14,13 +20,13 @@ from abaxus_core.services.work import Context, Work, perform
 async def charge(context: Context, order: CollectInvoice) -> None:
     """Charge the invoice unless somebody has, or is at it; a decline stands on the invoice.
 
-    Raises ProviderUnavailable, after which trying again is safe.
+    Raises ProviderUnavailable and ChargesPaused, after which trying again is safe.
     """
     try:
         await charging.charge(context, order.actor, order.invoice_id)
     except (PaymentDeclined, Conflict):
         return
-    except ProviderUnavailable:
+    except (ProviderUnavailable, ChargesPaused):
         raise
     except AbaxusError as error:
         await _record(context, order, "invoice.charge_refused", error)

@@ -8,10 +8,9 @@ import msgspec
 from abaxus_core.domain.invoices import Invoice, number_text
 from abaxus_core.errors import InvariantBroken
 from abaxus_core.kernel.database import Connection
-from abaxus_core.repositories import customers
+from abaxus_core.repositories import invoices
 from abaxus_core.services import invoicing
 from abaxus_core.services.documents.making import Page, Subject
-from abaxus_core.services.documents.view import Buyer
 from abaxus_core.services.work import Context
 
 
@@ -38,12 +37,11 @@ async def pdf(context: Context, invoice_id: str) -> Pdf:
 
 
 async def subject_of(context: Context, conn: Connection, invoice: Invoice) -> Subject:
-    """Return what the invoice's documents are about: it, and its customer as known now."""
-    customer = await customers.get(conn, invoice.customer_id)
-    if customer is None:
-        raise InvariantBroken(f"{invoice.id} has no customer")
-    buyer = Buyer(id=customer.id, name=customer.name, email=customer.email)
-    return Subject(invoice=invoice, buyer=buyer, test=context.mode == "test")
+    """Return what the invoice's documents are about: it, and its parties as they were."""
+    parties = await invoices.parties(conn, invoice.id)
+    if parties is None:
+        raise InvariantBroken(f"{invoice.id} is gone")
+    return Subject(invoice=invoice, parties=parties, test=context.mode == "test")
 
 
 async def _subject(context: Context, invoice_id: str) -> Subject:

@@ -205,7 +205,7 @@ async def issue(work: Work, new: Sequence[NewInvoice]) -> None:
     """Store invoices but for their numbers, which the caller takes last in the transaction."""
     if not new:
         return
-    await invoices.insert_many(work.conn, new, work.now)
+    await invoices.insert_many(work.conn, new, work.now, work.seller)
     await audit.record_many(
         work,
         action="invoice.issued",

@@ -4,6 +4,7 @@ A kind's name is stored with its jobs: it never changes. All are listed in docs/
 """
 
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
@@ -12,6 +13,13 @@ from abaxus_core.kernel.queue import JobKind, Priority
 
 class ResolvePayment(msgspec.Struct, frozen=True, kw_only=True):
     payment_id: str
+
+
+class EndLeftover(msgspec.Struct, frozen=True, kw_only=True):
+    """`key`: the cancellation's own idempotency key, the same however often it is tried."""
+
+    payment_id: str
+    key: UUID
 
 
 class SweepPayments(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +69,7 @@ class FailAbandoned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PAYMENT_RESOLVE: Final = JobKind(name="payment.resolve", payload=ResolvePayment)
+PAYMENT_END: Final = JobKind(name="payment.end", payload=EndLeftover, attempts_max=8)
 PAYMENT_SWEEP: Final = JobKind(name="payment.sweep", payload=SweepPayments, attempts_max=1)
 EMAIL_DELIVER: Final = JobKind(name="email.deliver", payload=DeliverEmail)
 AMENDMENTS_APPLY: Final = JobKind(name="amendments.apply", payload=ApplyAmendments, attempts_max=1)

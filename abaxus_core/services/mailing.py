@@ -15,9 +15,8 @@ from abaxus_core.kernel.queue import Snooze, enqueue
 from abaxus_core.plugin.email import Attachment, EmailOutcome, is_mail_address
 from abaxus_core.repositories import emails, invoices
 from abaxus_core.repositories.emails import Delivery, Mail
-from abaxus_core.services import audit, invoice_documents, invoice_mail, sender_calls
+from abaxus_core.services import audit, customers, invoice_documents, invoice_mail, sender_calls
 from abaxus_core.services.documents.making import check_length
-from abaxus_core.services.documents.view import Buyer
 from abaxus_core.services.invoice_mail import Envelope
 from abaxus_core.services.jobs import EMAIL_DELIVER, DeliverEmail
 from abaxus_core.services.work import SYSTEM, Context, Work, perform
@@ -55,7 +54,8 @@ async def send(context: Context, work: Work, invoice_id: str) -> Mail:
         raise InvalidInput("no email provider is configured", code="PROVIDER_NOT_ENABLED")
     check_length(invoice)
     subject = await invoice_documents.subject_of(context, work.conn, invoice)
-    envelope = _envelope(context, work, subject.buyer)
+    customer = await customers.get(work.conn, invoice.customer_id)
+    envelope = _envelope(context, work, customer.email)
     mail = _mail(envelope, invoice_id, context.email_provider)
     letter = context.documents.make_letter(subject)
     await emails.insert(work.conn, mail, invoice_mail.compose(letter, envelope))
@@ -141,21 +141,19 @@ async def _attach(context: Context, email_id: str) -> None:
     await perform(context, SYSTEM, step)
 
 
-def _envelope(context: Context, work: Work, buyer: Buyer) -> Envelope:
-    if buyer.email is None:
+def _envelope(context: Context, work: Work, recipient: str | None) -> Envelope:
+    if recipient is None:
         raise InvalidInput(
             "the customer has no email address", code="NO_EMAIL_ADDRESS", field="email"
         )
-    if not is_mail_address(buyer.email):
+    if not is_mail_address(recipient):
         raise InvalidInput("the customer's email address is none", field="email")
-    seller = context.settings.seller_name
-    # The settings' own kinds of text are none that msgspec stores.
     return Envelope(
         email_id=work.ids.new("eml"),
         date=work.now,
         sender=str(context.settings.email_from),
-        seller_name=str(seller) if seller else None,
-        recipient=buyer.email,
+        seller_name=context.seller.name,
+        recipient=recipient,
     )
 
 

@@ -11,16 +11,24 @@ from typing import Final, TypeVar
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from abaxus_core.domain.money import from_minor
-from abaxus_core.domain.payments import Payment
-from abaxus_core.plugin.payments import FrozenRequest, NotFound, Outcome, PaymentProvider
+from abaxus_core.domain.payments import AMOUNT_MISMATCH, Payment
+from abaxus_core.plugin.payments import (
+    CancellingProvider,
+    FrozenRequest,
+    NotFound,
+    Outcome,
+    PaymentProvider,
+)
 
 CALL_TIMEOUT_S: Final = 60
 REFERENCE_LENGTH_MAX: Final = 255
 CODE_LENGTH_MAX: Final = 100
 DETAIL_LENGTH_MAX: Final = 500
 NO_NEWS: Final = frozenset({"unknown", "transient", "rejected"})
+NO_ANSWER: Final = frozenset({"timeout", "plugin_error"})
 
 T = TypeVar("T")
 _log = structlog.get_logger("abaxus.charging")
@@ -34,7 +42,7 @@ async def charge(
     answer = await _bounded(lambda: provider.charge(request, key, replay=replay), payment)
     outcome = _believe(answer, payment)
     if replay and outcome.status == "transient":
-        return Outcome(status="unknown", code=outcome.code, detail=outcome.detail)
+        return replace(outcome, status="unknown")
     return outcome
 
 
@@ -64,6 +72,20 @@ async def find(
     return _news(_believe(answer, payment))
 
 
+async def cancel(
+    provider: CancellingProvider, payment: Payment, request: FrozenRequest, key: str
+) -> Outcome:
+    """What the payment is after a cancellation, as far as that is told."""
+    reference = payment.provider_payment_id
+    answer = await _bounded(lambda: provider.cancel(request, key, provider_ref=reference), payment)
+    return _believe(answer, payment)
+
+
+def told(outcome: object, payment: Payment) -> Outcome | None:
+    """What an event of the provider's proves of a payment; None when that is no news."""
+    return _news(_believe(outcome, payment))
+
+
 async def _bounded(call: Callable[[], Awaitable[T]], payment: Payment) -> T | Outcome:
     try:
         async with asyncio.timeout(CALL_TIMEOUT_S):
@@ -81,6 +103,9 @@ async def _bounded(call: Callable[[], Awaitable[T]], payment: Payment) -> T | Ou
 
 
 def _news(outcome: Outcome) -> Outcome | None:
+    """That another amount was taken is news, although it leaves the outcome unknown."""
+    if outcome.code == AMOUNT_MISMATCH:
+        return outcome
     return None if outcome.status in NO_NEWS else outcome
 
 
@@ -92,7 +117,7 @@ def _believe(answer: object, payment: Payment) -> Outcome:
     if outcome.status in ("succeeded", "pending") and not outcome.provider_ref:
         return _doubt(payment, "no_reference", outcome)
     if outcome.status == "succeeded" and not _echoes(outcome, payment):
-        return _doubt(payment, "amount_mismatch", outcome)
+        return _doubt(payment, AMOUNT_MISMATCH, outcome)
     return outcome
 
 
@@ -118,7 +143,7 @@ def _well_formed(answer: object) -> Outcome | None:
     except (msgspec.ValidationError, TypeError, ValueError):
         return None
     reference = outcome.provider_ref or ""
-    return msgspec.structs.replace(
+    return replace(
         outcome,
         provider_ref=reference if 0 < len(reference) <= REFERENCE_LENGTH_MAX else None,
         code=_bounded_text(outcome.code, CODE_LENGTH_MAX),

@@ -69,6 +69,12 @@ class Telemetry:
             ("mode", "provider", "outcome"),
             registry=self._registry,
         )
+        self._unsettled = Gauge(
+            "abaxus_payments_unsettled",
+            "Attempts whose outcome is still to come, by mode and state.",
+            ("mode", "state"),
+            registry=self._registry,
+        )
         self._mails = Counter(
             "abaxus_mails_total",
             "Mails handed to a provider, by mode, provider and outcome.",
@@ -124,6 +130,13 @@ class Telemetry:
     def mails_failed(self, mode: str, reason: str, count: int) -> None:
         """`reason`: rejected, given_up, abandoned."""
         self._mails_failed.labels(mode, reason).inc(count)
+
+    def payments_measured(self, unsettled: Mapping[str, Mapping[str, int]]) -> None:
+        """Attempts without an outcome as they are now: mode → state → attempts; replaces it."""
+        self._unsettled.clear()
+        for mode, measured in unsettled.items():
+            for state, attempts in measured.items():
+                self._unsettled.labels(mode, state).set(attempts)
 
     def queue_measured(self, queued: dict[tuple[str, str, str], int]) -> None:
         """The queue as it is now: (mode, kind, state) → jobs; replaces what was known."""

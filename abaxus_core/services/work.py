@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from abaxus_core.domain.parties import Seller
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.config import Settings
 from abaxus_core.kernel.database import Connection, Database
@@ -23,6 +24,7 @@ from abaxus_core.services.telemetry import Telemetry
 T = TypeVar("T")
 
 SYSTEM = "system"
+NOBODY = Seller()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class Context:
     default_payment_provider: str | None
     email_provider: str | None
     email_sender: EmailSender | None
+    seller: Seller
     documents: Documents
     telemetry: Telemetry
     intake: Intake
@@ -51,18 +54,19 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One open transaction. `actor` is the id of an API key, or "system"."""
+    """One open transaction. `actor` is the id of an API key, or "system"; `seller` issues."""
 
     conn: Connection
     now: datetime
     ids: Ids
     actor: str
+    seller: Seller = NOBODY
 
 
 async def perform(context: Context, actor: str, step: Callable[[Work], Awaitable[T]]) -> T:
     """Run `step` in one transaction and commit; re-run when the database asks for it."""
 
     async def in_transaction(conn: Connection) -> T:
-        return await step(Work(conn, context.clock(), context.ids, actor))
+        return await step(Work(conn, context.clock(), context.ids, actor, context.seller))
 
     return await context.database.transaction(in_transaction)

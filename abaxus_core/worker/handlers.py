@@ -6,18 +6,28 @@ from datetime import timedelta
 from typing import Any, Final
 
 from abaxus_core.kernel.queue import Discard, Handler, Job, Schedule, Snooze
-from abaxus_core.services import amendments, audit_seals, bulk_runs, charging, mailing, upkeep
+from abaxus_core.services import (
+    amendments,
+    audit_seals,
+    bulk_runs,
+    charging,
+    leftovers,
+    mailing,
+    upkeep,
+)
 from abaxus_core.services.jobs import (
     ABANDONED_FAIL,
     AMENDMENTS_APPLY,
     AUDIT_SEAL,
     EMAIL_DELIVER,
     PARTITIONS_MAKE,
+    PAYMENT_END,
     PAYMENT_RESOLVE,
     PAYMENT_SWEEP,
     RECORDS_PRUNE,
     ApplyAmendments,
     DeliverEmail,
+    EndLeftover,
     FailAbandoned,
     MakePartitions,
     PruneRecords,
@@ -58,6 +68,9 @@ def of(context: Context) -> list[Handler[Any]]:
     async def resolve_payment(job: Job[ResolvePayment]) -> None:
         await charging.resolve(context, job.payload.payment_id)
 
+    async def end_leftover(job: Job[EndLeftover]) -> None:
+        await leftovers.end(context, job.payload)
+
     async def sweep_payments(_job: Job[SweepPayments]) -> None:
         await charging.sweep(context)
 
@@ -80,6 +93,7 @@ def of(context: Context) -> list[Handler[Any]]:
     handlers: list[Handler[Any]] = [
         Handler(kind=EMAIL_DELIVER, run=deliver_email),
         Handler(kind=PAYMENT_RESOLVE, run=resolve_payment),
+        Handler(kind=PAYMENT_END, run=end_leftover),
         Handler(kind=PAYMENT_SWEEP, run=sweep_payments),
         Handler(kind=AMENDMENTS_APPLY, run=apply_amendments),
         Handler(kind=ABANDONED_FAIL, run=fail_abandoned),

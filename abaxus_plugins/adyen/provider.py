@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 import httpx
+from msgspec.structs import replace
 
 from abaxus_core.plugin.payments import (
     Capabilities,
@@ -15,12 +16,24 @@ from abaxus_core.plugin.payments import (
     InvalidRequest,
     NotFound,
     Outcome,
+    ProviderEvent,
     RefundOutcome,
     RefundRequest,
+    WebhookRefused,
 )
-from abaxus_plugins.adyen import amounts, outcomes, wire
+from abaxus_plugins.adyen import amounts, outcomes, webhooks, wire
 from abaxus_plugins.adyen.settings import Settings
 from abaxus_plugins.adyen.wire import Amount, Payment, Refund, StoredMethod
+
+CAPABILITIES: Final = Capabilities(
+    idempotency_ttl_s=7 * 86_400,
+    fetch=False,
+    find=False,
+    refund=True,
+    cancel=True,
+    validate=True,
+    currencies=amounts.CURRENCIES,
+)
 
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _SHOPPER: Final = re.compile(r"[!-?A-~]{3,256}")
@@ -31,20 +44,12 @@ _PSP: Final = re.compile(r"[A-Za-z0-9]{1,64}")
 class Adyen:
     """One merchant account. Sends a closed list of headers and fields (README.md)."""
 
-    capabilities = Capabilities(
-        idempotency_ttl_s=7 * 86_400,
-        fetch=False,
-        find=False,
-        refund=True,
-        cancel=True,
-        validate=True,
-        currencies=amounts.CURRENCIES,
-    )
-
     def __init__(self, settings: Settings, http: httpx.AsyncClient) -> None:
         self._settings = settings
         self._merchant = str(settings.merchant_account)
         self._http = http
+        self._webhook_key = settings.webhook_hmac_key
+        self.capabilities = replace(CAPABILITIES, webhook=settings.webhook_hmac_key is not None)
         # Keys are not shared between Adyen's regions, so another host is another account.
         self.account = f"{settings.host}/{settings.merchant_account}"
 
@@ -139,6 +144,17 @@ class Adyen:
                 return ("ADYEN_API_KEY: this key may not use ADYEN_MERCHANT_ACCOUNT",)
             case status:
                 return (f"{host} answered with HTTP status {status}",)
+
+    def parse_webhook(
+        self,
+        headers: Mapping[str, str],  # noqa: ARG002 - what is signed is in the body
+        body: bytes,
+        *,
+        now: datetime,  # noqa: ARG002 - nothing in it grows old
+    ) -> Sequence[ProviderEvent]:
+        if self._webhook_key is None:
+            raise WebhookRefused("no key is configured")
+        return webhooks.parse(body, self._webhook_key, self._merchant)
 
     async def _post(self, request: FrozenRequest, key: str | None) -> httpx.Response:
         headers = {**dict(request.headers), **self._authorization()}

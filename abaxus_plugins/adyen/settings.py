@@ -10,6 +10,7 @@ from abaxus_core.plugin.settings import Secret
 TEST_HOST: Final = "checkout-test.adyen.com"
 
 _KEY: Final = re.compile(r"[!-~]{8,512}")
+_HMAC_KEY: Final = re.compile(r"[0-9A-Fa-f]{64}")
 _MERCHANT: Final = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _PREFIX: Final = re.compile(r"[A-Za-z0-9]{1,32}-[A-Za-z0-9]{1,32}")
 _RETURN_URL: Final = re.compile(r"https://[a-z0-9.-]{1,253}(?:/[A-Za-z0-9/_.-]{0,200})?")
@@ -23,6 +24,17 @@ class ApiKey(Secret):
     def __init__(self, text: str) -> None:
         if _KEY.fullmatch(text) is None:
             raise ValueError("must be an API key of Adyen: 8 to 512 visible ASCII characters")
+        super().__init__(text)
+
+
+class WebhookKey(Secret):
+    """The HMAC key of a standard webhook, in hex; Customer Area, Developers, Webhooks."""
+
+    __slots__ = ()
+
+    def __init__(self, text: str) -> None:
+        if _HMAC_KEY.fullmatch(text) is None:
+            raise ValueError("must be the HMAC key of a webhook: 64 hex digits")
         super().__init__(text)
 
 
@@ -60,7 +72,9 @@ class ReturnUrl(str):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Live mode has a host of its own for each company, named by `live_prefix`."""
+    """Live mode has a host of its own for each company, named by `live_prefix`. Without
+    `webhook_hmac_key` no webhook is taken.
+    """
 
     api_key: ApiKey
     merchant_account: MerchantAccount
@@ -68,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     live_prefix: LivePrefix | None = None
     recurring_processing_model: Literal["Subscription", "UnscheduledCardOnFile"] = "Subscription"
     return_url: ReturnUrl = ReturnUrl("https://abaxus.invalid/")
+    webhook_hmac_key: WebhookKey | None = None
 
     def __post_init__(self) -> None:
         if self.environment == "live" and self.live_prefix is None:

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 import httpx
+from msgspec.structs import replace
 
 from abaxus_core.plugin.payments import (
     Capabilities,
@@ -18,16 +19,22 @@ from abaxus_core.plugin.payments import (
     InvalidRequest,
     NotFound,
     Outcome,
+    ProviderEvent,
     RefundOutcome,
     RefundRequest,
+    WebhookRefused,
 )
-from abaxus_plugins.stripe import amounts, outcomes, wire
+from abaxus_plugins.stripe import amounts, outcomes, webhooks, wire
 from abaxus_plugins.stripe.settings import Settings
 from abaxus_plugins.stripe.wire import Asked, Intent
 
 HOST: Final = "api.stripe.com"
 KEY_LIFE: Final = timedelta(hours=24)
 """Stripe forgets a key 24 hours after its first use, at the earliest."""
+
+CAPABILITIES: Final = Capabilities(
+    idempotency_ttl_s=86_400, fetch=True, find=True, refund=True, cancel=True, validate=True
+)
 
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _CUSTOMER: Final = re.compile(r"cus_[A-Za-z0-9_]{1,246}")
@@ -54,14 +61,12 @@ class _Look:
 class Stripe:
     """One account. Sends a closed list of headers and fields (README.md)."""
 
-    capabilities = Capabilities(
-        idempotency_ttl_s=86_400, fetch=True, find=True, refund=True, cancel=True, validate=True
-    )
-
     def __init__(self, settings: Settings, http: httpx.AsyncClient) -> None:
         self._key = settings.secret_key
         self._version = str(settings.api_version)
         self._http = http
+        self._webhook_secret = settings.webhook_secret
+        self.capabilities = replace(CAPABILITIES, webhook=settings.webhook_secret is not None)
         self.account = hashlib.sha256(settings.secret_key.reveal().encode()).hexdigest()
 
     def prepare(self, request: ChargeRequest) -> FrozenRequest:
@@ -172,6 +177,13 @@ class Stripe:
                 return ("STRIPE_SECRET_KEY: this restricted key may not read the balance",)
             case status:
                 return (f"{HOST} answered with HTTP status {status}",)
+
+    def parse_webhook(
+        self, headers: Mapping[str, str], body: bytes, *, now: datetime
+    ) -> Sequence[ProviderEvent]:
+        if self._webhook_secret is None:
+            raise WebhookRefused("no secret is configured")
+        return webhooks.parse(headers, body, self._webhook_secret, live=self._key.live, now=now)
 
     async def _look(
         self, request: FrozenRequest, asked: Asked, sent_from: datetime, sent_until: datetime

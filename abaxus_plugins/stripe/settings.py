@@ -11,6 +11,7 @@ API_VERSION: Final = "2026-10-28.endive"
 """The version that wire.py and outcomes.py were written for."""
 
 _KEY: Final = re.compile(r"(?:sk|rk)_(test|live)_[A-Za-z0-9_]{1,247}")
+_WEBHOOK_SECRET: Final = re.compile(r"whsec_[A-Za-z0-9+/=_-]{8,250}")
 _VERSION: Final = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}(?:\.[a-z]{1,32})?")
 
 
@@ -29,6 +30,17 @@ class SecretKey(Secret):
         return self.reveal().split("_")[1] == "live"
 
 
+class WebhookSecret(Secret):
+    """`whsec_…`: of one endpoint, under Developers, Webhooks."""
+
+    __slots__ = ()
+
+    def __init__(self, text: str) -> None:
+        if _WEBHOOK_SECRET.fullmatch(text) is None:
+            raise ValueError("must be the signing secret of a webhook endpoint, whsec_…")
+        super().__init__(text)
+
+
 class ApiVersion(str):
     """`2026-10-28.endive`"""
 
@@ -41,11 +53,14 @@ class ApiVersion(str):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """`environment`: what the key is meant to be of; unset, the key alone decides."""
+    """`environment`: what the key is meant to be of; unset, the key alone decides. Without
+    `webhook_secret` no webhook is taken.
+    """
 
     secret_key: SecretKey
     environment: Literal["live", "test"] | None = None
     api_version: ApiVersion = ApiVersion(API_VERSION)
+    webhook_secret: WebhookSecret | None = None
 
     def __post_init__(self) -> None:
         wanted = self.environment

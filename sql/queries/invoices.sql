@@ -1,12 +1,13 @@
 -- name: insert_many :exec
--- params: $1 invoice_ids text[], $2 customer_nos int4[], $3 customer_sequences int4[], $4 currencies text[], $5 totals_minor numeric[], $6 period_starts timestamptz[], $7 period_ends timestamptz[], $8 cutoffs timestamptz[], $9 calculation_ids text[], $10 created_at timestamptz
--- why: invoices_customer_sequence_once lets one invoice follow another; in order of customers, so that rivals queue and do not deadlock
+-- params: $1 invoice_ids text[], $2 customer_nos int4[], $3 customer_sequences int4[], $4 currencies text[], $5 totals_minor numeric[], $6 period_starts timestamptz[], $7 period_ends timestamptz[], $8 cutoffs timestamptz[], $9 calculation_ids text[], $10 created_at timestamptz, $11 seller jsonb
+-- why: invoices_customer_sequence_once lets one invoice follow another; in order of customers, so that rivals queue and do not deadlock; who the customers are now is kept
 INSERT INTO invoices (
     invoice_id, customer_no, customer_sequence, status, currency, total_minor, period_start,
-    period_end, cutoff, calculation_id, created_at
+    period_end, cutoff, calculation_id, created_at, buyer_name, buyer_email, seller
 )
-SELECT invoice_id, customer_no, customer_sequence, 'issued', currency, total_minor, period_start,
-    period_end, cutoff, calculation_id, $10
+SELECT issued.invoice_id, customer_no, issued.customer_sequence, 'issued', issued.currency,
+    issued.total_minor, issued.period_start, issued.period_end, issued.cutoff,
+    issued.calculation_id, $10, c.name, c.email, $11
 FROM unnest(
     $1::text[], $2::integer[], $3::integer[], $4::text[], $5::numeric[], $6::timestamptz[],
     $7::timestamptz[], $8::timestamptz[], $9::text[]
@@ -14,6 +15,7 @@ FROM unnest(
     invoice_id, customer_no, customer_sequence, currency, total_minor, period_start, period_end,
     cutoff, calculation_id
 )
+JOIN customers AS c USING (customer_no)
 ORDER BY customer_no;
 
 -- name: insert_lines :exec
@@ -59,6 +61,14 @@ RETURNING i.invoice_id, i.number;
 SELECT i.invoice_id, i.number, i.customer_no, c.customer_id, i.customer_sequence, i.status,
     i.payment_status, i.currency, i.total_minor, i.period_start, i.period_end, i.cutoff,
     i.calculation_id, i.archive_reason, i.created_at, i.paid_at, i.archived_at
+FROM invoices AS i
+JOIN customers AS c ON c.customer_no = i.customer_no
+WHERE i.invoice_id = $1;
+
+-- name: parties :maybe
+-- params: $1 invoice_id text
+-- why: who issued it and to whom, as they were
+SELECT c.customer_id, i.buyer_name, i.buyer_email, i.seller
 FROM invoices AS i
 JOIN customers AS c ON c.customer_no = i.customer_no
 WHERE i.invoice_id = $1;

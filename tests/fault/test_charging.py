@@ -13,6 +13,7 @@ import pytest
 from abaxus_core.domain import payments as domain
 from abaxus_core.kernel.clock import system_clock
 from abaxus_core.services import attempts, charging
+from abaxus_core.services import payments as operating
 from abaxus_core.services.work import perform
 from tests.fault import charging_process
 from tests.support.collection import (
@@ -235,3 +236,41 @@ async def test_frozen_bytes_that_were_tampered_with_are_never_sent(live, clock):
         await charging.resolve(context, payment.id)
 
     assert len(provider.sent) == 1
+
+
+async def test_a_late_success_is_believed_where_an_operator_still_waits_for_news(live, clock):
+    """The sender was taken over, nobody could be asked, and then its answer comes after all."""
+    provider = Stuck(ttl_s=0, find=False, fetch=False)
+    context = make_context(live, clock, providers={"sandbox": provider})
+    invoice_id = await make_invoice(live, clock.now)
+    task = await begun_charge(context, provider, invoice_id)
+    clock.advance(domain.LEASE)
+    await look_after(context)
+    assert (await payments_of(context, invoice_id))[0].state == "needs_operator"
+
+    provider.go.set()
+    result = await task
+
+    assert result.settled
+    assert (await invoice_of(context, invoice_id)).status == "paid"
+    assert (await actions_of(context, invoice_id)).count("invoice.paid") == 1
+
+
+async def test_a_late_success_agrees_with_the_operator_who_had_found_it(live, clock):
+    provider = Stuck(ttl_s=0, find=False, fetch=False)
+    context = make_context(live, clock, providers={"sandbox": provider})
+    invoice_id = await make_invoice(live, clock.now)
+    task = await begun_charge(context, provider, invoice_id)
+    clock.advance(domain.LEASE)
+    await look_after(context)
+    (payment,) = await payments_of(context, invoice_id)
+    await perform(
+        context, ACTOR, lambda work: operating.resolve(work, payment.id, "succeeded", "seen")
+    )
+
+    provider.go.set()
+    assert (await task).settled
+
+    actions = await actions_of(context, invoice_id)
+    assert actions.count("invoice.paid") == 1
+    assert "payment.surplus" not in actions

@@ -11,14 +11,14 @@ from typing import get_args
 import pytest
 
 from abaxus_core.domain import payments as domain
-from abaxus_core.errors import InvalidInput, PaymentDeclined, ProviderUnavailable
+from abaxus_core.errors import Conflict, InvalidInput, PaymentDeclined, ProviderUnavailable
 from abaxus_core.services import charging
 from tests.fault.test_charging import look_after
 from tests.support.adyen_fake import AdyenFake
 from tests.support.collection import ACTOR, invoice_of, make_context, make_invoice, payments_of
 from tests.support.provider_fake import Fault, ProviderFake
 from tests.support.providers import opened, redirected
-from tests.support.stripe_fake import StripeFake
+from tests.support.stripe_fake import RATE_LIMIT_S, StripeFake
 
 ENVIRON = {
     "STRIPE_SECRET_KEY": "sk_test_51Fake",
@@ -123,8 +123,11 @@ async def test_too_many_requests_were_never_sent(live, clock, name):
     async with charging_with(name, live, clock) as (context, fake):
         fake.faults.append("rate_limited")
         invoice_id = await make_invoice(live, clock.now, method=FAKES[name][2])
-        with pytest.raises(ProviderUnavailable):
+        with pytest.raises(ProviderUnavailable) as refused:
             await charging.charge(context, ACTOR, invoice_id)
+        assert refused.value.retry_after_s == {"stripe": RATE_LIMIT_S, "adyen": None}[name]
+        assert (await invoice_of(context, invoice_id)).payment_status == "failed"
+        clock.advance(timedelta(seconds=RATE_LIMIT_S))
         assert (await charging.charge(context, ACTOR, invoice_id)).settled
 
         assert moved_once(fake)
@@ -254,22 +257,22 @@ async def test_stripes_slow_methods_are_looked_up(live, clock):
 
 
 @pytest.mark.parametrize(
-    ("name", "method", "state"),
+    ("name", "method", "state", "later"),
     [
-        ("stripe", "pm_card_authenticationRequired", "requires_action"),
-        ("adyen", "REDIRECT", "requires_action"),
-        ("adyen", "PENDING", "pending"),
-        ("adyen", "PARTIAL", "unknown"),
+        ("stripe", "pm_card_authenticationRequired", "requires_action", "requires_action"),
+        ("adyen", "REDIRECT", "requires_action", "needs_operator"),
+        ("adyen", "PENDING", "pending", "needs_operator"),
+        ("adyen", "PARTIAL", "unknown", "unknown"),
     ],
 )
-async def test_what_stays_open_blocks_a_second_attempt(live, clock, name, method, state):
+async def test_what_stays_open_blocks_a_second_attempt(live, clock, name, method, state, later):
     async with charging_with(name, live, clock) as (context, fake):
         invoice_id = await make_invoice(live, clock.now, method=method)
         assert (await charging.charge(context, ACTOR, invoice_id)).payment.state == state
         clock.advance(domain.CHECK_DELAYS[0])
         await look_after(context)
-        assert (await payments_of(context, invoice_id))[0].state == state
-        with pytest.raises(charging.attempts.Conflict):
+        assert (await payments_of(context, invoice_id))[0].state == later
+        with pytest.raises(Conflict):
             await charging.charge(context, ACTOR, invoice_id)
         assert len({heard.key for heard in fake.heard if heard.key}) == 1
 

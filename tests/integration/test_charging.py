@@ -1,6 +1,7 @@
 """Charging against a real PostgreSQL: every outcome, once each, and what becomes of the invoice."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from abaxus_core.domain import payments as domain
 from abaxus_core.errors import (
     AbaxusError,
+    ChargesPaused,
     Conflict,
     IllegalTransition,
     InvalidInput,
@@ -18,10 +20,15 @@ from abaxus_core.errors import (
 )
 from abaxus_core.plugin.payments import Outcome
 from abaxus_core.repositories import customers, invoices
-from abaxus_core.services import charging
+from abaxus_core.repositories import payments as repository
+from abaxus_core.services import attempts, charging, collection, payments
+from abaxus_core.services.attempts import Attempt
+from abaxus_core.services.jobs import CollectInvoice
+from abaxus_core.services.work import perform
 from tests.support.collection import (
     ACTOR,
     Remembering,
+    Sent,
     actions_of,
     invoice_of,
     make_context,
@@ -48,8 +55,8 @@ async def use_method(context, method):
 
 async def resolve_all(context, clock, invoice_id):
     """Let time pass and look after the live payment, once."""
-    live = [one for one in await payments_of(context, invoice_id) if one.settled_at is None]
-    for payment in live:
+    due = [one for one in await payments_of(context, invoice_id) if one.next_check_at is not None]
+    for payment in due:
         clock.set(max(clock.now, payment.next_check_at))
         await charging.resolve(context, payment.id)
 
@@ -422,7 +429,8 @@ async def test_a_key_that_may_be_forgotten_is_never_repeated(live, clock):
         await resolve_all(context, clock, invoice_id)
 
     (payment,) = await payments_of(context, invoice_id)
-    assert payment.state == "needs_operator"
+    assert (payment.state, payment.code) == ("needs_operator", "nothing_left_to_ask")
+    assert clock.now - payment.first_sent_at < 2 * DAY, "there is nothing to wait for"
     assert payment.last_sent_at - payment.first_sent_at < DAY * 95 / 100
     assert (await invoice_of(context, invoice_id)).payment_status == "unknown"
     assert (await actions_of(context, invoice_id))[-1] == "payment.needs_operator"
@@ -430,19 +438,180 @@ async def test_a_key_that_may_be_forgotten_is_never_repeated(live, clock):
         await charging.charge(context, ACTOR, invoice_id)
 
 
-async def test_under_another_account_nothing_is_repeated_until_the_first_is_back(live, clock):
+async def test_under_another_account_nothing_is_repeated_and_an_operator_is_asked(live, clock):
     provider = Remembering(lost=1)
     context = make_context(live, clock, providers={"sandbox": provider})
     invoice_id = await make_invoice(live, clock.now)
-    await charging.charge(context, ACTOR, invoice_id)
+    lost = (await charging.charge(context, ACTOR, invoice_id)).payment
 
     provider.account = "acct_2"
     await resolve_all(context, clock, invoice_id)
-    assert len(provider.sent) == 1
+    (payment,) = await payments_of(context, invoice_id)
+    assert (payment.state, payment.code) == ("needs_operator", "account_changed")
+    assert (len(provider.sent), provider.finds) == (1, 0)
 
     provider.account = "acct_1"
+    await perform(
+        context, ACTOR, lambda work: payments.resolve(work, lost.id, "look_again", "key is back")
+    )
     await resolve_all(context, clock, invoice_id)
     assert (await invoice_of(context, invoice_id)).status == "paid"
+    assert len({sent.key for sent in provider.sent}) == 1
+
+
+async def test_a_provider_that_is_no_longer_enabled_leaves_its_payment_to_an_operator(live, clock):
+    provider = Remembering(lost=1)
+    enabled = {"sandbox": provider}
+    context = make_context(live, clock, providers=enabled)
+    invoice_id = await make_invoice(live, clock.now)
+    await charging.charge(context, ACTOR, invoice_id)
+
+    del enabled["sandbox"]
+    await resolve_all(context, clock, invoice_id)
+
+    (payment,) = await payments_of(context, invoice_id)
+    assert (payment.state, payment.code) == ("needs_operator", "provider_not_enabled")
+
+
+async def test_a_sender_held_up_past_the_keys_life_does_not_send(live, clock):
+    provider = Remembering(lost=1, find=False)
+    context = make_context(live, clock, providers={"sandbox": provider})
+    invoice_id = await make_invoice(live, clock.now)
+    lost = (await charging.charge(context, ACTOR, invoice_id)).payment
+    async with live.connection() as conn:
+        request = await repository.request(conn, lost.id)
+    held_up = Attempt(payment=lost, provider=provider, request=request)
+
+    clock.advance(DAY)
+    assert await attempts.send(context, ACTOR, held_up) is None
+
+    assert len(provider.sent) == 1
+    await resolve_all(context, clock, invoice_id)
+    (payment,) = await payments_of(context, invoice_id)
+    assert (payment.state, payment.code) == ("needs_operator", "nothing_left_to_ask")
+
+
+async def test_a_sender_held_up_past_its_lease_leaves_the_send_to_who_takes_over(live, clock):
+    provider = Remembering()
+    context = make_context(live, clock, providers={"sandbox": provider})
+    invoice_id = await make_invoice(live, clock.now)
+    started = iter([clock.now, clock.now])
+    frozen = replace(context, clock=lambda: next(started, clock.now + domain.LEASE))
+
+    with pytest.raises(Conflict):
+        await charging.charge(frozen, ACTOR, invoice_id)
+    assert provider.sent == []
+
+    clock.advance(domain.LEASE)
+    await resolve_all(context, clock, invoice_id)
+    await resolve_all(context, clock, invoice_id)
+    assert (await invoice_of(context, invoice_id)).status == "paid"
+    assert len(provider.sent) == 1
+
+
+async def test_while_charges_are_paused_nothing_is_sent_and_answers_are_still_looked_up(
+    live, clock
+):
+    provider = Remembering(lost=1)
+    running = make_context(live, clock, providers={"sandbox": provider})
+    paused = make_context(live, clock, providers={"sandbox": provider}, CHARGES_PAUSED="true")
+    lost = await make_invoice(live, clock.now)
+    fresh = await make_invoice(live, clock.now, customer_id="other")
+    await charging.charge(running, ACTOR, lost)
+
+    with pytest.raises(ChargesPaused):
+        await charging.charge(paused, ACTOR, fresh)
+    with pytest.raises(ChargesPaused):
+        await collection.charge(paused, CollectInvoice(invoice_id=fresh, actor=ACTOR))
+    (before,) = await payments_of(paused, lost)
+    await resolve_all(paused, clock, lost)
+    assert await payments_of(paused, lost) == [before]
+    assert (len(provider.sent), await payments_of(paused, fresh)) == (1, [])
+
+    clock.advance(DAY)
+    await resolve_all(paused, clock, lost)
+    assert (await invoice_of(paused, lost)).status == "paid"
+    assert (len(provider.sent), provider.finds) == (1, 1)
+
+
+class Limiting(Remembering):
+    """Asks to be left alone, the first time."""
+
+    async def charge(self, request, key, *, replay):
+        if not self.sent:
+            self.sent.append(Sent(key=key, request=request, replay=replay))
+            return Outcome(status="transient", code="rate_limit", retry_after_s=120)
+        return await super().charge(request, key, replay=replay)
+
+
+async def test_a_provider_that_asks_for_patience_is_not_asked_before(live, clock):
+    provider = Limiting()
+    context = make_context(live, clock, providers={"sandbox": provider})
+    invoice_id = await make_invoice(live, clock.now)
+
+    for waited_s, asks_for_s in ((0, 120), (30, 90)):
+        clock.advance(timedelta(seconds=waited_s))
+        with pytest.raises(ProviderUnavailable) as refused:
+            await charging.charge(context, ACTOR, invoice_id)
+        assert refused.value.retry_after_s == asks_for_s
+        assert refused.value.details["code"] == "rate_limit"
+    assert len(provider.sent) == 1
+    assert (await invoice_of(context, invoice_id)).payment_status == "failed"
+
+    clock.advance(timedelta(seconds=90))
+    assert (await charging.charge(context, ACTOR, invoice_id)).settled
+    assert len({sent.key for sent in provider.sent}) == 1
+
+
+class Liar(Remembering):
+    """Takes another amount, or says so."""
+
+    def outcome(self, asked):
+        return msgspec.structs.replace(super().outcome(asked), echoed_amount=asked.amount + 1)
+
+
+async def test_a_liar_that_was_talked_to_may_be_asked_again(live, clock):
+    provider = Liar()
+    context = make_context(live, clock, providers={"sandbox": provider})
+    invoice_id = await make_invoice(live, clock.now)
+    payment = (await charging.charge(context, ACTOR, invoice_id)).payment
+    await resolve_all(context, clock, invoice_id)
+
+    provider.outcome = Remembering().outcome
+    await perform(
+        context, ACTOR, lambda work: payments.resolve(work, payment.id, "look_again", "corrected")
+    )
+    await resolve_all(context, clock, invoice_id)
+
+    assert (await invoice_of(context, invoice_id)).status == "paid"
+    assert len({sent.key for sent in provider.sent}) == 1
+
+
+class LiarLater(Liar):
+    """First it is pending, and only then another amount."""
+
+    async def charge(self, request, key, *, replay):
+        await super().charge(request, key, replay=replay)
+        return Outcome(status="pending", provider_ref="ch_1")
+
+
+@pytest.mark.parametrize("liar", [Liar, LiarLater])
+async def test_another_amount_is_an_operators_matter_at_once(live, clock, liar):
+    provider = liar()
+    context = make_context(live, clock, providers={"sandbox": provider})
+    invoice_id = await make_invoice(live, clock.now)
+
+    await charging.charge(context, ACTOR, invoice_id)
+    for _ in range(3):
+        await resolve_all(context, clock, invoice_id)
+
+    (payment,) = await payments_of(context, invoice_id)
+    assert (payment.state, payment.code) == ("needs_operator", "amount_mismatch")
+    assert len(provider.sent) == 1
+    invoice = await invoice_of(context, invoice_id)
+    assert (invoice.status, invoice.payment_status) == ("issued", "unknown")
+    with pytest.raises(Conflict):
+        await charging.charge(context, ACTOR, invoice_id)
 
 
 class Busy(Remembering):

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import get_args
 from uuid import UUID
 
 import msgspec
@@ -10,7 +11,8 @@ import msgspec
 from abaxus_core import app
 from abaxus_core.domain.customers import Customer, PaymentMethod
 from abaxus_core.domain.invoices import Draft, Invoice, Line
-from abaxus_core.domain.payments import Payment
+from abaxus_core.domain.parties import Seller
+from abaxus_core.domain.payments import Payment, PaymentState
 from abaxus_core.domain.pricing import TierShare
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Database
@@ -38,6 +40,7 @@ ENVIRON = {
     "EMAIL_FROM": "billing@seller.example",
     "SELLER_NAME": "Seller GmbH",
 }
+SELLER = Seller(name="Seller GmbH")
 
 
 def make_context(
@@ -47,6 +50,7 @@ def make_context(
     providers: Mapping[str, PaymentProvider] | None = None,
     default: str | None = "sandbox",
     sender: EmailSender | None = None,
+    **settings: str,
 ) -> Context:
     """A context as the composition root makes it; the sandbox charges unless told otherwise."""
     chosen = Providers(
@@ -55,7 +59,7 @@ def make_context(
         email_provider="outbox" if sender else None,
         email_sender=sender,
     )
-    return app.context_of(shared_of(ENVIRON), database, chosen, clock)
+    return app.context_of(shared_of({**ENVIRON, **settings}), database, chosen, clock)
 
 
 async def make_invoice(
@@ -95,7 +99,7 @@ async def make_invoice(
             calculation_id=None,
             draft=_draft(total_minor, at, f"sub_{customer_id}"),
         )
-        await invoices.insert_many(conn, [new], at)
+        await invoices.insert_many(conn, [new], at, SELLER)
         await invoices.number_many(conn, [invoice_id])
 
     await database.transaction(issue)
@@ -157,7 +161,10 @@ async def invoice_of(context: Context, invoice_id: str) -> Invoice:
 async def payments_of(context: Context, invoice_id: str) -> list[Payment]:
     """The invoice's attempts, oldest first."""
     async with context.database.connection() as conn:
-        return (await payments.page_of_invoice(conn, invoice_id, 100))[::-1]
+        newest_first = await payments.page_of_invoice(
+            conn, invoice_id, get_args(PaymentState), before_id="~", rows_max=100
+        )
+    return newest_first[::-1]
 
 
 async def actions_of(context: Context, invoice_id: str) -> list[str]:

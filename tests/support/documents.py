@@ -9,9 +9,9 @@ import pypdf
 
 from abaxus_core.domain.invoices import Invoice, Line
 from abaxus_core.domain.money import from_minor
+from abaxus_core.domain.parties import Buyer, Parties, Seller
 from abaxus_core.domain.pricing import TierShare
 from abaxus_core.services.documents.making import Documents, Subject
-from abaxus_core.services.documents.view import Buyer
 from tests.support.metering import shared_of
 
 APRIL = datetime(2026, 4, 1, tzinfo=UTC)
@@ -19,12 +19,15 @@ MAY = datetime(2026, 5, 1, tzinfo=UTC)
 SETTINGS = {
     "DATABASE_URL": "postgresql://nowhere",
     "API_MASTER_KEY": "m" * 32,
-    "SELLER_NAME": "Seller GmbH",
-    "SELLER_ADDRESS": "Hauptstraße 1, 10115 Berlin, Germany",
-    "SELLER_TAX_ID": "DE123456789",
-    "SELLER_EMAIL": "billing@seller.example",
-    "DOCUMENT_NOTE": "Please pay within 14 days.",
 }
+SELLER = Seller(
+    name="Seller GmbH",
+    address=("Hauptstraße 1", "10115 Berlin", "Germany"),
+    tax_id="DE123456789",
+    email="billing@seller.example",
+    note="Please pay within 14 days.",
+)
+ACME = Buyer(id="acme", name="Acme & Söhne", email="payer@customer.example")
 
 
 def documents(**settings: object) -> Documents:
@@ -75,7 +78,8 @@ def subject(
     lines: Sequence[Line] = (),
     *,
     currency: str = "usd",
-    buyer: Buyer | None = None,
+    buyer: Buyer = ACME,
+    seller: Seller = SELLER,
     test: bool = False,
     **fields: object,
 ) -> Subject:
@@ -96,8 +100,8 @@ def subject(
         "created_at": datetime(2026, 5, 2, 9, 30, tzinfo=UTC),
         "lines": lines,
     }
-    acme = Buyer(id="acme", name="Acme & Söhne", email="payer@customer.example")
-    return Subject(invoice=Invoice(**(given | fields)), buyer=buyer or acme, test=test)
+    parties = Parties(seller=seller, buyer=buyer)
+    return Subject(invoice=Invoice(**(given | fields)), parties=parties, test=test)
 
 
 def pages_of(pdf: bytes) -> list[str]:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from typing import Literal
 import httpx
 import msgspec
 
-from tests.support.fleet_process import Kill, Start
+from tests.support.fleet_process import Ended, Kill, Kind, Start
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -43,12 +43,13 @@ class Fleet:
     forks: Process
     environ: Mapping[str, str]
     clients: dict[int, httpx.AsyncClient] = field(default_factory=dict)
+    running: set[int] = field(default_factory=set)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def api(self, *, port: int | None = None) -> Member:
         """An API process that has been forked, and may not listen yet."""
         port = free_port() if port is None else port
-        pid = await self._ask(Start("api", {**self.environ, "PORT": str(port)}))
+        pid = await self.start("api", PORT=str(port))
         return Member(kind="api", pid=pid, port=port)
 
     async def listening_api(self) -> Member:
@@ -58,11 +59,31 @@ class Fleet:
         return api
 
     async def worker(self) -> Member:
-        return Member(kind="worker", pid=await self._ask(Start("worker", dict(self.environ))))
+        return Member(kind="worker", pid=await self.start("worker"))
 
     async def kill(self, member: Member) -> None:
         """End it by SIGKILL."""
-        await self._ask(Kill(member.pid))
+        await self._end(member.pid)
+
+    async def start(self, kind: Kind, **environ: str) -> int:
+        """The id of a process of this kind, with these variables beside the fleet's."""
+        pid = await self._ask(Start(kind, {**self.environ, **environ}))
+        self.running.add(pid)
+        return pid
+
+    async def has_ended(self, pid: int) -> bool:
+        """Whether a process has ended by itself; asked for no more once it has."""
+        ended = await self._ask(Ended(pid)) == pid
+        if ended:
+            self.running.discard(pid)
+        return ended
+
+    async def disband(self) -> None:
+        """Kill whatever is left, and speak to nobody any more."""
+        for client in self.clients.values():
+            await client.aclose()
+        for pid in [*self.running]:
+            await self._end(pid)
 
     async def again(self, member: Member) -> Member:
         """Another one in place of one that was killed, on the same port."""
@@ -82,7 +103,11 @@ class Fleet:
         except httpx.TransportError:
             return False
 
-    async def _ask(self, order: Start | Kill) -> int:
+    async def _end(self, pid: int) -> None:
+        await self._ask(Kill(pid))
+        self.running.discard(pid)
+
+    async def _ask(self, order: Start | Kill | Ended) -> int:
         assert self.forks.stdin is not None
         assert self.forks.stdout is not None
         async with self.asking:
@@ -92,17 +117,30 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(dsn: str, **settings: str) -> AsyncIterator[Fleet]:
-    """A fleet on the database of `dsn`; whatever is left of it at the end is killed."""
-    forks = await asyncio.create_subprocess_exec(
+async def forks() -> AsyncIterator[Process]:
+    """What forks the processes of fleets, imports done; whatever is left of them is killed."""
+    process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.support.fleet_process", cwd=ROOT, stdin=PIPE, stdout=PIPE
     )
-    up = Fleet(forks, {**ENVIRON, "DATABASE_URL": dsn, **settings})
     try:
-        yield up
+        yield process
     finally:
-        for client in up.clients.values():
-            await client.aclose()
-        assert forks.stdin is not None
-        forks.stdin.close()
-        await forks.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+
+
+@asynccontextmanager
+async def fleet(
+    dsn: str, *, forked: Process | None = None, **settings: str
+) -> AsyncIterator[Fleet]:
+    """A fleet on the database of `dsn`; whatever is left of it at the end is killed.
+
+    `forked`: of somebody who needs many fleets, one after another.
+    """
+    async with forks() if forked is None else nullcontext(forked) as process:
+        up = Fleet(process, {**ENVIRON, "DATABASE_URL": dsn, **settings})
+        try:
+            yield up
+        finally:
+            await up.disband()

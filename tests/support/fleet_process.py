@@ -9,22 +9,32 @@ import os
 import signal
 import sys
 import traceback
-from typing import Final, Literal, NoReturn
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Final, Literal, NoReturn, TypeAlias
 
 import msgspec
 
 from abaxus_core import processes
-from abaxus_plugins import outbox, sandbox
+from abaxus_plugins import adyen, outbox, sandbox, stripe
+from tests.support import payment_process
 
 # Imported for the children's sake, which find them by name.
-PLUGINS: Final = (outbox, sandbox)
-RUNS: Final = {"api": processes.serve_api, "worker": processes.run_worker}
+PLUGINS: Final = (adyen, outbox, sandbox, stripe)
+Kind: TypeAlias = Literal["api", "worker", "payment_api", "payment_worker"]
+RUNS: Final[Mapping[Kind, Callable[[Mapping[str, str]], Coroutine[None, None, None]]]] = {
+    "api": processes.serve_api,
+    "worker": processes.run_worker,
+    "payment_api": payment_process.serve_api,
+    "payment_worker": payment_process.run_worker,
+}
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):
-    """Run what `abaxus api` or `abaxus worker` runs, under exactly this environment."""
+    """Run what `abaxus api` or `abaxus worker` runs, under exactly this environment; or the same
+    on fakes, see payment_process.py.
+    """
 
-    kind: Literal["api", "worker"]
+    kind: Kind
     environ: dict[str, str]
 
 
@@ -34,17 +44,26 @@ class Kill(msgspec.Struct, frozen=True, tag="kill"):
     pid: int
 
 
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """Whether a process has ended by itself: answered with its id, or 0."""
+
+    pid: int
+
+
 def main() -> None:
     running: set[int] = set()
     for line in iter(sys.stdin.buffer.readline, b""):
-        order = msgspec.json.decode(line, type=Start | Kill)
+        order = msgspec.json.decode(line, type=Start | Kill | Ended)
         if isinstance(order, Start):
             pid = _start(order)
             running.add(pid)
-        else:
+        elif isinstance(order, Kill):
             pid = order.pid
             _kill(pid)
             running.remove(pid)
+        else:
+            pid = os.waitpid(order.pid, os.WNOHANG)[0]
+            running.discard(pid)
         sys.stdout.buffer.write(b"%d\n" % pid)
         sys.stdout.buffer.flush()
     for pid in running:

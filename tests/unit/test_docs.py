@@ -159,3 +159,30 @@ def markdown() -> list[Path]:
 def test_links_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+FAILURE_POINTS = re.findall(
+    r"^\| (F\d+) \|.*\| ([^|]+) \|$",
+    (DOCS / "decisions" / "0008-charge-protocol.md").read_text(),
+    re.MULTILINE,
+)
+TOLD_BY = {
+    "kill": ("fault/test_kill_points.py", "support/payment_process.py"),
+    "fault": ("fault/test_charging.py",),
+    "providers": ("fault/test_payment_providers.py",),
+    "charging": ("integration/test_charging.py",),
+}
+
+
+def test_every_failure_point_of_a_charge_is_in_the_table() -> None:
+    assert [point for point, _ in FAILURE_POINTS] == [f"F{number}" for number in range(1, 24)]
+
+
+@pytest.mark.parametrize(("point", "proof"), FAILURE_POINTS)
+def test_what_proves_a_failure_point_is_there(point: str, proof: str) -> None:
+    assert proof != "none" or point == "F23", "nothing proves it"
+    for said in proof.split(";"):
+        files = TOLD_BY.get(said.split()[0], ())
+        text = "".join((ROOT / "tests" / file).read_text() for file in files)
+        for word in re.findall(r"`([^`…]+)…?`", said):
+            assert word in text or (ROOT / word).exists(), word

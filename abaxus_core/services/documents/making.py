@@ -1,6 +1,6 @@
 """Documents of an invoice: its page, its PDF, and what a mail says of it.
 
-The same invoice, buyer and settings give the same bytes, on any replica, at any time.
+The same invoice, parties and settings give the same bytes, on any replica, at any time.
 """
 
 import base64
@@ -10,10 +10,11 @@ from typing import Final
 import msgspec
 
 from abaxus_core.domain.invoices import Invoice
+from abaxus_core.domain.parties import Parties
 from abaxus_core.errors import InvalidInput
 from abaxus_core.services.documents.press import Press
 from abaxus_core.services.documents.templates import MAIL_HTML, MAIL_TEXT, Templates
-from abaxus_core.services.documents.view import Buyer, InvoiceView, Manner, present
+from abaxus_core.services.documents.view import InvoiceView, Manner, present
 
 ROWS_MAX: Final = 2_000
 """Lines of a document, and their tiers where all fit; a row takes some 45 KB while it is set."""
@@ -25,7 +26,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """What a document is about. `test`: it is of test mode, and says so."""
 
     invoice: Invoice
-    buyer: Buyer
+    parties: Parties
     test: bool
 
 
@@ -82,7 +83,7 @@ class Documents:
 
     def _view(self, subject: Subject, rows_max: int) -> InvoiceView:
         manner = msgspec.structs.replace(self._manner, rows_max=rows_max, test=subject.test)
-        return present(subject.invoice, subject.buyer, manner)
+        return present(subject.invoice, subject.parties, manner)
 
     def _standing(self, invoice: Invoice) -> str:
         words, figures = self._manner.words, self._manner.figures

@@ -13,7 +13,7 @@ from abaxus_core.services.documents.figures import Figures
 from abaxus_core.services.documents.making import ROWS_MAX, Documents
 from abaxus_core.services.documents.press import Press
 from abaxus_core.services.documents.templates import INVOICE_TYPST, Templates, faults_of
-from abaxus_core.services.documents.view import Manner, Seller
+from abaxus_core.services.documents.view import Manner
 
 FAULT_LENGTH_MAX: Final = 300
 
@@ -43,26 +43,10 @@ def _templates(folder: Path | None) -> Templates:
 
 def _manner(settings: Settings, templates: Templates) -> Manner:
     return Manner(
-        seller=_seller(settings),
         words=templates.words,
         figures=Figures(settings.document_locale),
         rows_max=ROWS_MAX,
     )
-
-
-def _seller(settings: Settings) -> Seller:
-    """The settings' own kinds of text are none that msgspec stores."""
-    return Seller(
-        name=_plain(settings.seller_name),
-        address=tuple(map(str, settings.seller_address)),
-        tax_id=_plain(settings.seller_tax_id),
-        email=_plain(settings.seller_email),
-        note=_plain(settings.document_note),
-    )
-
-
-def _plain(text: str | None) -> str | None:
-    return None if text is None else str(text)
 
 
 def _try_out(documents: Documents, *, with_pdf: bool) -> None:

@@ -5,9 +5,9 @@ from decimal import Decimal
 from typing import Final
 
 from abaxus_core.domain.invoices import Invoice, Line
+from abaxus_core.domain.parties import Buyer, Parties, Seller
 from abaxus_core.domain.pricing import TierShare
 from abaxus_core.services.documents.making import Subject
-from abaxus_core.services.documents.view import Buyer
 
 _START: Final = datetime(2026, 4, 1, tzinfo=UTC)
 _END: Final = datetime(2026, 5, 1, tzinfo=UTC)
@@ -79,9 +79,20 @@ def _invoice(lines: tuple[Line, ...]) -> Invoice:
 
 FULL: Final = Subject(
     invoice=_invoice(_LINES),
-    buyer=Buyer(id="sample", name="Sample & <i>Söhne</i>", email="payer@customer.example"),
+    parties=Parties(
+        seller=Seller(
+            name="Seller & <b>Sons</b>",
+            address=("1 Main Street", "Springfield"),
+            tax_id="XX 123",
+            email="billing@seller.example",
+            note="Payable within 14 days.",
+        ),
+        buyer=Buyer(id="sample", name="Sample & <i>Söhne</i>", email="payer@customer.example"),
+    ),
     test=True,
 )
 BARE: Final = Subject(
-    invoice=_invoice(_LINES[:1]), buyer=Buyer(id="sample", name=None, email=None), test=False
+    invoice=_invoice(_LINES[:1]),
+    parties=Parties(seller=Seller(), buyer=Buyer(id="sample", name=None, email=None)),
+    test=False,
 )

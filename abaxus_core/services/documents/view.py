@@ -10,31 +10,13 @@ from decimal import Decimal
 
 import msgspec
 
-from abaxus_core.domain.decimals import DECIMALS_MAX, divide, round_half_away
 from abaxus_core.domain.invoices import Invoice, Line, number_text
 from abaxus_core.domain.money import exponent
+from abaxus_core.domain.parties import Buyer, Parties, Seller
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import TierShare
+from abaxus_core.domain.pricing import Step, TierShare
 from abaxus_core.services.documents.figures import Figures
 from abaxus_core.services.documents.words import Words
-
-
-class Seller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who issues, from settings; `address` line by line."""
-
-    name: str | None = None
-    address: tuple[str, ...] = ()
-    tax_id: str | None = None
-    email: str | None = None
-    note: str | None = None
-
-
-class Buyer(msgspec.Struct, frozen=True, kw_only=True):
-    """To whom; `id` is the caller's own."""
-
-    id: str
-    name: str | None
-    email: str | None
 
 
 class TierView(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,19 +71,18 @@ class InvoiceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
-    """How documents are written: by whom, in which words and figures, at most how long.
+    """How documents are written: in which words and figures, at most how long.
 
     `rows_max`: lines and their tiers; beyond it tiers are left out first, then lines.
     """
 
-    seller: Seller
     words: Words
     figures: Figures
     rows_max: int
     test: bool = False
 
 
-def present(invoice: Invoice, buyer: Buyer, manner: Manner) -> InvoiceView:
+def present(invoice: Invoice, parties: Parties, manner: Manner) -> InvoiceView:
     """Return the invoice in words."""
     words, figures, currency = manner.words, manner.figures, invoice.currency
     lines = [line for line in invoice.lines if line.kind != "credit_applied"]
@@ -121,8 +102,8 @@ def present(invoice: Invoice, buyer: Buyer, manner: Manner) -> InvoiceView:
         period=figures.span(period.start, period.end),
         cutoff=figures.end(invoice.cutoff),
         currency=currency.upper(),
-        seller=manner.seller,
-        buyer=buyer,
+        seller=parties.seller,
+        buyer=parties.buyer,
         lines=tuple(row.view(with_tiers=tiers_fit) for row in rows),
         lines_left_out=len(lines) - len(rows),
         tiers_left_out=not tiers_fit,
@@ -156,7 +137,7 @@ class _Row(msgspec.Struct, frozen=True):
     def view(self, *, with_tiers: bool) -> LineView:
         line, figures = self.line, self.manner.figures
         quantity = None if line.metric_key is None else line.quantity
-        price = _unit_price(line)
+        price = line.step.unit_price if line.step and line.pricing_model == "per_unit" else None
         return LineView(
             description=line.description,
             details=tuple(self._details()),
@@ -172,6 +153,8 @@ class _Row(msgspec.Struct, frozen=True):
         stretch = _stretch(line)
         if stretch is not None and stretch != self.period:
             details.append(figures.span(stretch.start, stretch.end))
+        if line.step is not None and line.step.package_size is not None:
+            details.append(self._packages(line.step, line.step.package_size))
         if line.kind == "adjustment":
             details.append(words.adjustment)
         if line.owed_minor is not None and line.previously_billed_minor:
@@ -179,6 +162,14 @@ class _Row(msgspec.Struct, frozen=True):
             billed = figures.money(line.previously_billed_minor, self.currency)
             details.append(words.billed_before.format(owed=owed, billed=billed))
         return details
+
+    def _packages(self, step: Step, size: Decimal) -> str:
+        figures = self.manner.figures
+        return self.manner.words.packages.format(
+            count=figures.number(step.quantity),
+            size=figures.number(size),
+            price=figures.number(step.unit_price, exponent(self.currency)),
+        )
 
     def _tiers(self, tiers: Sequence[TierShare]) -> tuple[TierView, ...]:
         """In columns: one count of decimals for the prices, one for the amounts."""
@@ -213,13 +204,3 @@ def _stretch(line: Line) -> Period | None:
     if line.watermark is not None and line.window_end is not None and end is not None:
         end = min(end, line.window_end)
     return None if start is None or end is None or end <= start else Period(start=start, end=end)
-
-
-def _unit_price(line: Line) -> Decimal | None:
-    """The price of a line that has one price for every unit, and was not billed in part before."""
-    if line.pricing_model != "per_unit" or line.previously_billed_minor:
-        return None
-    if line.quantity is None or line.quantity <= 0:
-        return None
-    price = divide(line.exact_amount, line.quantity)
-    return price if price == round_half_away(price, DECIMALS_MAX) else None

@@ -26,6 +26,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tier: str = "Tier {tier}"
     tier_up_to: str = "Tier {tier}, up to {up_to}"
     tier_flat_amount: str = "{tier}, plus {flat_amount} flat"
+    packages: str = "{count} packages of {size} at {price}"
     adjustment: str = "Adjustment of an earlier invoice"
     billed_before: str = "{owed} in all, {billed} of it billed before"
     credit_carried: str = "Credit carried forward"

@@ -1,7 +1,11 @@
 """Documents of invoices over HTTP: the page, the PDF, who gets them and how."""
 
+import dataclasses
 import re
 
+import msgspec
+
+from abaxus_core.services import invoice_documents
 from abaxus_core.services.documents import making, press
 from tests.support.api import bearer, error_of, new_key
 from tests.support.books import Books, make_growth
@@ -41,6 +45,21 @@ async def test_collecting_or_archiving_leaves_the_bytes_alone(books: Books) -> N
 
     after = [(await books.client.get(f"{path}/{form}")).content for form in ("pdf", "html")]
     assert after == before
+
+
+async def test_an_invoice_keeps_who_issued_it_and_to_whom(books: Books) -> None:
+    await make_growth(books)
+    await books.use(1)
+    path = f"/v1/invoices/{(await books.invoice())['id']}/pdf"
+    before = (await books.client.get(path)).content
+    assert "Seller GmbH" in "".join(pages_of(before))
+
+    renamed = {"name": "Somebody Else", "email": "else@customer.example"}
+    assert (await books.client.patch("/v1/customers/acme", json=renamed)).status_code == 200
+    moved = msgspec.structs.replace(books.context.seller, name="Seller AG")
+    later = dataclasses.replace(books.context, seller=moved)
+    assert (await invoice_documents.pdf(later, path.split("/")[3])).content == before
+    assert (await books.client.get(path)).content == before
 
 
 async def test_an_invoice_that_is_not_there(books: Books) -> None:

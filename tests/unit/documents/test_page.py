@@ -4,8 +4,8 @@ import base64
 import hashlib
 import re
 
+from abaxus_core.domain.parties import Buyer, Seller
 from abaxus_core.services.documents.making import MAIL_ROWS_MAX
-from abaxus_core.services.documents.view import Buyer
 from tests.support.documents import credit, documents, line, subject, tier
 
 EVIL = '<script>alert(1)</script> & "Söhne" {{ 7 * 7 }} \'\u202e'
@@ -89,7 +89,7 @@ def test_a_mail_of_a_paid_or_empty_invoice_asks_for_nothing() -> None:
 
 
 def test_a_mail_without_a_seller() -> None:
-    letter = documents(SELLER_NAME=None, SELLER_ADDRESS=None).make_letter(subject())
+    letter = documents().make_letter(subject(seller=Seller()))
     assert letter.subject == "Invoice INV-000042"
 
 

@@ -5,19 +5,19 @@ from decimal import Decimal
 
 import msgspec
 
-from abaxus_core.domain.decimals import exact
+from abaxus_core.domain.pricing import Step
 from abaxus_core.services.documents.figures import Figures
-from abaxus_core.services.documents.view import Manner, Seller, present
+from abaxus_core.services.documents.view import Manner, present
 from abaxus_core.services.documents.words import ENGLISH
 from tests.support.documents import APRIL, MAY, credit, line, subject, tier
 
-MANNER = Manner(seller=Seller(), words=ENGLISH, figures=Figures("en"), rows_max=100)
+MANNER = Manner(words=ENGLISH, figures=Figures("en"), rows_max=100)
 
 
 def view(*lines, rows_max=100, **fields):
     about = subject(lines, **fields)
     manner = msgspec.structs.replace(MANNER, rows_max=rows_max)
-    return present(about.invoice, about.buyer, manner)
+    return present(about.invoice, about.parties, manner)
 
 
 def test_the_head() -> None:
@@ -27,27 +27,32 @@ def test_the_head() -> None:
     assert (shown.subtotal, shown.credits, shown.lines_left_out) == ("", (), 0)
 
 
+def priced(quantity: int, unit_price: str, **fields: object) -> Step:
+    return Step(quantity=Decimal(quantity), unit_price=Decimal(unit_price), **fields)
+
+
 def test_a_line_of_one_price_shows_it() -> None:
-    (shown,) = view(line(10000, exact_amount=Decimal("100.00"), quantity=Decimal(500_000))).lines
+    step = priced(500_000, "0.0002")
+    (shown,) = view(line(10000, quantity=Decimal(500_000), step=step)).lines
     assert (shown.quantity, shown.unit_price, shown.amount) == ("500,000", "0.0002", "100.00")
 
 
 def test_a_price_may_be_as_long_as_prices_are() -> None:
-    price = Decimal("9999999999999999999999999999.9999999999")
-    with exact():
-        amount = price * 3
-    (shown,) = view(line(1, exact_amount=amount, quantity=Decimal(3))).lines
+    step = priced(3, "9999999999999999999999999999.9999999999")
+    (shown,) = view(line(1, quantity=Decimal(3), step=step)).lines
     assert shown.unit_price == "9,999,999,999,999,999,999,999,999,999.9999999999"
 
 
-def test_a_price_is_shown_only_where_it_is_known() -> None:
-    partly = line(100, owed_minor=200, previously_billed_minor=100)
-    nothing = line(0, quantity=Decimal(0))
-    negative = line(0, exact_amount=Decimal(0), quantity=Decimal(-5))
-    endless = line(100, exact_amount=Decimal(1), quantity=Decimal(3))
-    package = line(1600, pricing_model="package", quantity=Decimal(1500))
-    shown = view(partly, nothing, negative, endless, package).lines
-    assert [one.unit_price for one in shown] == [""] * 5
+def test_packages_are_told_with_their_price() -> None:
+    step = priced(2, "8", package_size=Decimal(1000), free_units=Decimal(100))
+    (shown,) = view(line(1600, pricing_model="package", quantity=Decimal(1500), step=step)).lines
+    assert (shown.quantity, shown.unit_price) == ("1,500", "")
+    assert shown.details == ("2 packages of 1,000 at 8.00",)
+
+
+def test_what_is_owed_no_longer_has_no_price() -> None:
+    (shown,) = view(line(-100, owed_minor=0, previously_billed_minor=100)).lines
+    assert shown.unit_price == ""
 
 
 def test_a_fee_counts_nothing() -> None:

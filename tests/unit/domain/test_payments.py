@@ -58,14 +58,65 @@ def test_a_send_that_never_arrived_proves_nothing_of_the_one_before():
 def test_looks_become_rarer_and_end_with_an_operator():
     payment = payments.take_over(SENDING, now=NOW)
     waits = []
-    while payment.state != "needs_operator":
+    while payment.checks < payments.CHECKS_MAX:
         payment = payments.count_check(payment, now=NOW)
-        if payment.next_check_at:
-            waits.append(payment.next_check_at - NOW)
+        waits.append(payment.next_check_at - NOW)
 
-    assert len(waits) == payments.CHECKS_MAX
     assert waits == sorted(waits)
     assert sum(waits, timedelta()) > timedelta(days=28)
+    with pytest.raises(AssertionError):
+        payments.count_check(payment, now=NOW)
+    handed = payments.hand_over(payment, "nothing_left_to_ask")
+    assert (handed.state, handed.code) == ("needs_operator", "nothing_left_to_ask")
+    assert handed.next_check_at is None
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "waited"),
+    [
+        (None, None),
+        (0, None),
+        (-5, None),
+        (300, timedelta(minutes=5)),
+        (10**9, payments.RETRY_AFTER_MAX),
+    ],
+)
+def test_a_provider_that_asks_for_patience_is_left_alone_within_reason(asked_s, waited):
+    transient = Result(status="transient", retry_after_s=asked_s)
+    idle = payments.conclude(SENDING, transient, executed_before=False, now=NOW)
+    assert idle.retry_at == (NOW + waited if waited else None)
+    assert idle.next_check_at == NOW + (waited or timedelta()) + payments.IDLE_MAX
+
+    unknown = Result(status="unknown", retry_after_s=asked_s)
+    lost = payments.conclude(SENDING, unknown, executed_before=False, now=NOW)
+    assert lost.next_check_at == NOW + (waited or payments.CHECK_DELAYS[0])
+
+
+@pytest.mark.parametrize("decision", ["succeeded", "declined", "not_charged"])
+@pytest.mark.parametrize("state", get_args(PaymentState))
+def test_an_operator_decides_only_what_nobody_knows(state, decision):
+    payment = replace(SENDING, state=state)
+    if state not in ("unknown", "needs_operator"):
+        with pytest.raises(AssertionError):
+            payments.decide(payment, decision, now=NOW)
+        return
+    decided = payments.decide(payment, decision, now=NOW)
+    assert (decided.state, decided.settled_at, decided.next_check_at) == (decision, NOW, None)
+    assert decided.code is None
+
+
+def test_an_operator_may_have_it_asked_about_again():
+    waiting = replace(SENDING, state="needs_operator", code="amount_mismatch", checks=3)
+    again = payments.decide(waiting, "look_again", now=NOW)
+    assert (again.state, again.checks, again.next_check_at) == ("unknown", 4, NOW)
+    assert (again.code, again.settled_at) == (None, None)
+
+
+def test_what_may_have_been_executed_is_sent_only_while_its_key_is_known():
+    late = NOW + timedelta(hours=23)
+    assert not payments.may_send(SENDING, ttl_s=86_400, now=late)
+    assert payments.may_send(replace(SENDING, maybe_executed=False), ttl_s=86_400, now=late)
+    assert payments.may_send(SENDING, ttl_s=86_400, now=NOW)
 
 
 def test_a_key_is_repeated_only_while_the_provider_surely_knows_it():
