@@ -77,6 +77,9 @@ schema: env ## Write sql/schema.sql from the migrations
 plugin-table: env ## Write the table of payment plugins in docs/plugins.md
 	$(BIN)/python -m tests.support.plugin_table
 
+what-leaves: env ## Write docs/what-leaves-your-network.md from what the plugins declare
+	$(BIN)/python -m tests.support.what_leaves
+
 lock: ## Lock the dependencies again (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --quiet pyproject.toml --extra embedded -o requirements/run.txt
@@ -91,4 +94,4 @@ lock: ## Lock the dependencies again (needs uv)
 	echo hatchling | uv pip compile --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --quiet - -c requirements/dev.txt -o requirements/build.txt
 
-.PHONY: help env run test soak lint check peers bench bench-large demo-airport schema plugin-table lock
+.PHONY: help env run test soak lint check peers bench bench-large demo-airport schema plugin-table what-leaves lock

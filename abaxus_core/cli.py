@@ -11,16 +11,15 @@ import click
 from rich.console import Console
 
 from abaxus_core import __version__, app, dev, processes
+from abaxus_core.authoring.command import plugins
 from abaxus_core.demo import run as demo
-from abaxus_core.errors import ConfigurationError
 from abaxus_core.importer.command import events
-from abaxus_core.kernel import config, log, migrations, plugin_manager
+from abaxus_core.kernel import config, log, migrations
 from abaxus_core.kernel.database import MODES, connect
 from abaxus_core.quarantine import quarantine
 from abaxus_core.services import api_keys
-from abaxus_core.services import plugins as provider_plugins
 from abaxus_core.services.work import SYSTEM, perform
-from abaxus_core.shell import fail, minute, run, table
+from abaxus_core.shell import minute, run, table
 from abaxus_core.verifying import verify
 
 KEYS_LISTED_MAX = 500
@@ -109,29 +108,9 @@ def revoke_key(*, key_id: str, mode: str) -> None:
     run(_revoke(key_id, mode))
 
 
-@cli.command()
-@click.option("--check", is_flag=True, help="Ask each payment provider whether it takes our key.")
-def plugins(*, check: bool) -> None:
-    """What is installed, what is enabled, and the hosts it may contact."""
-    if check:
-        _check_credentials()
-        return
-    listed = table("plugin", "version", "enabled", "kind", "provider", "contract", "hosts")
-    for one in _describe_plugins():
-        listed.add_row(
-            one.plugin,
-            f"{one.distribution} {one.version}",
-            "yes" if one.enabled else "no",
-            one.kind or "",
-            one.provider or "",
-            "" if one.contract is None else str(one.contract),
-            " ".join(one.hosts) or ("none" if one.enabled else ""),
-        )
-    Console().print(listed)
-
-
 events.add_command(quarantine)
 cli.add_command(events)
+cli.add_command(plugins)
 cli.add_command(verify)
 
 
@@ -185,23 +164,6 @@ async def _revoke(key_id: str, mode: str) -> None:
         await perform(
             opened.contexts[mode], SYSTEM, lambda work: api_keys.revoke(work, key_id, mode=mode)
         )
-
-
-def _check_credentials() -> None:
-    names = config.plugin_names(os.environ)
-    checked = run(provider_plugins.check(names, os.environ))
-    for provider, faults in checked.items():
-        for sentence in faults or ("the credentials are good",):
-            click.echo(f"{provider}: {sentence}")
-    if any(checked.values()):
-        sys.exit(1)
-
-
-def _describe_plugins() -> list[plugin_manager.Description]:
-    try:
-        return plugin_manager.describe(config.plugin_names(os.environ), os.environ)
-    except ConfigurationError as error:
-        fail(error)
 
 
 if __name__ == "__main__":

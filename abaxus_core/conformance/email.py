@@ -5,8 +5,6 @@ pytest:
         descriptor = acme_mail.register_email_senders()[0]
         environ = {"ACME_API_KEY": "key-of-the-tests"}
         secrets = frozenset({"ACME_API_KEY"})
-        fields = frozenset({"from", "to", "subject", "text", "html", "headers.Message-ID", …})
-        headers = frozenset({"authorization", "content-type"})
         untracked = {"track": "false"}
         answers = {
             "accept": Answer(status=200, body=b'{"id": "m1"}'),
@@ -65,10 +63,6 @@ class EmailSenderContract:
     descriptor: ClassVar[EmailSenderDescriptor]
     secrets: ClassVar[frozenset[str]] = frozenset()
     """Variables whose values must never be seen."""
-    fields: ClassVar[frozenset[str]]
-    """All that may be sent, as paths: see mail_content.py."""
-    headers: ClassVar[frozenset[str]] = frozenset()
-    """Headers of the protocol, in lower case, beside the usual ones."""
     untracked: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """What the request must say to keep opens and clicks unobserved: path and text."""
     cannot: ClassVar[frozenset[Situation]] = frozenset()
@@ -135,9 +129,9 @@ class EmailSenderContract:
             await bench.send_when("accept")
             (delivered,) = bench.service.delivered
         sent = {leaf.path for leaf in delivered.leaves()}
-        assert sent - self.fields == set(), "fields that `fields` does not declare"
-        extra = {name.lower() for name in delivered.headers} - USUAL_HEADERS - self.headers
-        assert extra == set(), "headers that `headers` does not declare"
+        assert sent - self.descriptor.fields == set(), "fields that the descriptor does not declare"
+        named = {name.lower() for name in delivered.headers} - USUAL_HEADERS
+        assert named - self.descriptor.headers == set(), "headers that it does not declare"
 
     async def test_nobody_else_gets_the_mail(self) -> None:
         known = {MESSAGE.sender, MESSAGE.recipient, MESSAGE.message_id.strip("<>")}

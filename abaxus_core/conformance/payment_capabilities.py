@@ -4,15 +4,16 @@ cannot, the check is skipped by name.
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 import httpx
 import pytest
 
 from abaxus_core.conformance import transport
-from abaxus_core.conformance.payment_bench import OTHER_KEY
+from abaxus_core.conformance.payment_bench import OTHER_KEY, Bench
 from abaxus_core.conformance.payment_subject import NONSENSE_STATUSES, Subject
+from abaxus_core.conformance.transport import Sent
 from abaxus_core.plugin.payments import (
     CancellingProvider,
     NotFound,
@@ -84,14 +85,7 @@ class CapabilityChecks(Subject):
             self._needs(bench.provider.capabilities.refund, "refund")
             provider = cast("RefundingProvider", bench.provider)
             charged = provider.prepare(self.request)
-            frozen = provider.prepare_refund(
-                RefundRequest(
-                    refund_id=UUID(int=9),
-                    provider_ref=await self._reference(bench, charged),
-                    amount=Decimal("57.75"),
-                    currency=self.request.currency,
-                )
-            )
+            frozen = provider.prepare_refund(self._refund(await self._reference(bench, charged)))
             bench.stage.reply = self._reply("refunded")
             refunded = await provider.refund(frozen, OTHER_KEY, replay=False)
             assert refunded.status in ("succeeded", "pending")
@@ -113,6 +107,45 @@ class CapabilityChecks(Subject):
             for reply in (self._reply("bad_credentials"), *self._failures()):
                 bench.stage.reply = reply
                 assert list(await provider.validate()) != []
+
+    async def test_look_ups_and_the_rest_say_no_more(self) -> None:
+        """What the other calls say, of those that the provider is capable of."""
+        self._needs_network()
+        async with self.opened() as bench:
+            for sent in await self._every_other_call(bench):
+                self._says_what_is_declared(sent)
+                self._names_what_is_declared(sent)
+
+    async def _every_other_call(self, bench: Bench) -> list[Sent]:
+        provider, can = cast("Any", bench.provider), bench.provider.capabilities
+        frozen = provider.prepare(self.request)
+        reference = await self._reference(bench, frozen)
+        bench.stage.sent.clear()
+        if can.fetch:
+            await bench.fetch(reference, frozen, self._reply("fetched"))
+        if can.find:
+            reply = self._reply("not_found")
+            await bench.find(frozen, self.request.attempt_id, SENT_AT, reply)
+        if can.cancel:
+            bench.stage.reply = self._reply("cancelled")
+            for named in (reference, None):
+                await provider.cancel(frozen, OTHER_KEY, provider_ref=named)
+        if can.refund:
+            bench.stage.reply = self._reply("refunded")
+            back = provider.prepare_refund(self._refund(reference))
+            await provider.refund(back, OTHER_KEY, replay=False)
+        if can.validate:
+            bench.stage.reply = self._reply("valid")
+            await provider.validate()
+        return bench.stage.sent
+
+    def _refund(self, reference: str) -> RefundRequest:
+        return RefundRequest(
+            refund_id=UUID(int=9),
+            provider_ref=reference,
+            amount=Decimal("57.75"),
+            currency=self.request.currency,
+        )
 
     def _needs(self, able: bool, what: str) -> None:
         if not able:

@@ -20,7 +20,7 @@ from abaxus_core.conformance.payment_bench import (
     Situation,
 )
 from abaxus_core.conformance.sockets import contained
-from abaxus_core.conformance.transport import Reply, Stage
+from abaxus_core.conformance.transport import Reply, Sent, Stage
 from abaxus_core.kernel import environment, outbound, plugin_manager
 from abaxus_core.plugin.payments import ChargeRequest, FrozenRequest, PaymentProviderDescriptor
 
@@ -36,10 +36,6 @@ class Subject:
     """Settings that are good, as an operator writes them."""
     secrets: ClassVar[frozenset[str]]
     """Those of `environ` whose values must never be seen."""
-    fields: ClassVar[frozenset[str]] = frozenset()
-    """All that a charge may say, by name: `amount.value`, `lines[].id`, `metadata[x]`."""
-    headers: ClassVar[frozenset[str]] = frozenset()
-    """The headers of a charge, in lower case, beside the usual ones."""
     amount_field: ClassVar[str] = "amount"
     amounts: ClassVar[Mapping[tuple[str, str], str | None]] = MappingProxyType({})
     """Amount and currency, and what is sent for them; None: cannot be sent."""
@@ -106,6 +102,13 @@ class Subject:
             transport.failing(httpx.ConnectError),
             transport.failing(httpx.ReadTimeout),
         ]
+
+    def _says_what_is_declared(self, sent: Sent) -> None:
+        assert set(sent.fields()) - self.descriptor.fields == set(), "not in `fields`"
+
+    def _names_what_is_declared(self, sent: Sent) -> None:
+        named = set(sent.headers) - transport.USUAL_HEADERS
+        assert named - self.descriptor.headers == set(), "not in `headers`"
 
     async def _reference(self, bench: Bench, frozen: FrozenRequest) -> str:
         charged = await bench.charge(frozen, reply=self._reply("success"))

@@ -73,7 +73,7 @@ class Opened:
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of `abaxus plugins`; contract and hosts are known of enabled plugins only."""
+    """A line of `abaxus plugins`; what a provider declares is known of enabled plugins only."""
 
     plugin: str
     distribution: str
@@ -83,6 +83,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     provider: str | None = None
     contract: int | None = None
     hosts: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
 
 
 def installed() -> list[Installed]:
@@ -136,7 +138,9 @@ def describe(names: Iterable[str], environ: Mapping[str, str]) -> list[Descripti
             kind=one.kind,
             provider=one.descriptor.name,
             contract=one.descriptor.contract,
-            hosts=tuple(sorted(one.hosts)),
+            hosts=tuple(sorted(map(str, one.hosts))),
+            fields=tuple(sorted(one.descriptor.fields)),
+            headers=tuple(sorted(one.descriptor.headers)),
         )
         for one in loaded
     ]

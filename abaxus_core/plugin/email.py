@@ -114,7 +114,8 @@ class EmailSender(Protocol):
 
 class EmailSenderDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What `register_email_senders` returns, one per sender; fields as in
-    `payments.PaymentProviderDescriptor`. EMAIL_PROVIDER picks one by `name`.
+    `payments.PaymentProviderDescriptor`. EMAIL_PROVIDER picks one by `name`. MIME's fields are in
+    MIME_FIELDS.
     """
 
     name: str
@@ -122,6 +123,8 @@ class EmailSenderDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     settings: type[msgspec.Struct]
     hosts: Callable[[Any], frozenset[str]]
     open: Callable[[Any, httpx.AsyncClient], AbstractAsyncContextManager[EmailSender]]
+    fields: frozenset[str] = frozenset()
+    headers: frozenset[str] = frozenset()
 
 
 class Unsendable(ValueError):
@@ -135,6 +138,16 @@ class Unsendable(ValueError):
         return EmailOutcome(
             status="rejected", code=self.code, scope="content", detail=str(self)[:DETAIL_LENGTH_MAX]
         )
+
+
+MIME_FIELDS: Final = frozenset(
+    f"mime:{name}"
+    for name in (
+        "from", "to", "subject", "date", "message-id", "mime-version", "content-type",
+        "auto-submitted", "body", "filename", "attachment",
+    )
+)  # fmt: skip
+"""What `mime` says, for a descriptor's `fields`."""
 
 
 def is_mail_address(text: str) -> bool:

@@ -293,6 +293,9 @@ class PaymentProviderDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     `hosts`     from the settings, every host it may contact: exact names, or `*.` and a suffix
     `open`      from the settings and an HTTP client that reaches only those hosts, the provider;
                 entered once per process and mode, left at shutdown
+    `fields`    all that its requests may say in body and query, by name: `amount.value`,
+                `lines[].id`, `metadata[x]`; the conformance kit holds it to them
+    `headers`   the headers of its requests, in lower case, beside those of every HTTP client
     """
 
     name: str
@@ -300,3 +303,5 @@ class PaymentProviderDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     settings: type[msgspec.Struct]
     hosts: Callable[[Any], frozenset[str]]
     open: Callable[[Any, httpx.AsyncClient], AbstractAsyncContextManager[PaymentProvider]]
+    fields: frozenset[str] = frozenset()
+    headers: frozenset[str] = frozenset()

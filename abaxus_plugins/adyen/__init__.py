@@ -9,6 +9,7 @@ from abaxus_core.plugin.hookspecs import hookimpl
 from abaxus_core.plugin.payments import PaymentProvider, PaymentProviderDescriptor
 from abaxus_plugins.adyen.provider import Adyen
 from abaxus_plugins.adyen.settings import Settings
+from abaxus_plugins.adyen.wire import FIELDS, HEADERS
 
 
 def hosts(settings: Settings) -> frozenset[str]:
@@ -24,6 +25,12 @@ async def open_adyen(settings: Settings, http: httpx.AsyncClient) -> AsyncIterat
 def register_payment_providers() -> list[PaymentProviderDescriptor]:
     return [
         PaymentProviderDescriptor(
-            name="adyen", contract=1, settings=Settings, hosts=hosts, open=open_adyen
+            name="adyen",
+            contract=1,
+            settings=Settings,
+            hosts=hosts,
+            open=open_adyen,
+            fields=FIELDS,
+            headers=HEADERS,
         )
     ]

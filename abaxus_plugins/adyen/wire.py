@@ -14,6 +14,23 @@ VERSION: Final = "v72"
 PAYMENTS: Final = f"/{VERSION}/payments"
 CANCELS: Final = f"/{VERSION}/cancels"
 METHODS: Final = f"/{VERSION}/paymentMethods"
+FIELDS: Final = frozenset(
+    {
+        "amount.currency",
+        "amount.value",
+        "merchantAccount",
+        "reference",
+        "paymentMethod.type",
+        "paymentMethod.storedPaymentMethodId",
+        "shopperReference",
+        "shopperInteraction",
+        "recurringProcessingModel",
+        "returnUrl",
+        "paymentReference",
+    }
+)
+"""All that is sent, by name."""
+HEADERS: Final = frozenset({"x-api-key", "content-type", "idempotency-key"})
 
 T = TypeVar("T")
 

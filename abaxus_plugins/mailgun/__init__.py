@@ -11,6 +11,7 @@ from abaxus_core.plugin.email import EmailSender, EmailSenderDescriptor
 from abaxus_core.plugin.hookspecs import hookimpl
 from abaxus_core.plugin.settings import HostName, Token
 from abaxus_plugins.mailgun.sender import Mailgun
+from abaxus_plugins.mailgun.wire import FIELDS, HEADERS
 
 HOSTS: Final = {"us": "api.mailgun.net", "eu": "api.eu.mailgun.net"}
 
@@ -34,6 +35,12 @@ async def open_mailgun(settings: Settings, http: httpx.AsyncClient) -> AsyncIter
 def register_email_senders() -> list[EmailSenderDescriptor]:
     return [
         EmailSenderDescriptor(
-            name="mailgun", contract=1, settings=Settings, hosts=hosts, open=open_mailgun
+            name="mailgun",
+            contract=1,
+            settings=Settings,
+            hosts=hosts,
+            open=open_mailgun,
+            fields=FIELDS,
+            headers=HEADERS,
         )
     ]

@@ -8,7 +8,7 @@ from typing import Final
 import httpx
 import msgspec
 
-from abaxus_core.plugin.email import EmailOutcome, detail_of
+from abaxus_core.plugin.email import MIME_FIELDS, EmailOutcome, detail_of
 from abaxus_core.plugin.email_http import Rules, decoded
 from abaxus_core.plugin.settings import Secret
 
@@ -19,6 +19,15 @@ RULES: Final = Rules(
 )
 """404 is a domain that Mailgun does not know, or does not know yet."""
 UNTRACKED: Final = {"o:tracking": "no", "o:tracking-clicks": "no", "o:tracking-opens": "no"}
+FIELDS: Final = MIME_FIELDS | {
+    "to",
+    "message",
+    "o:tracking",
+    "o:tracking-clicks",
+    "o:tracking-opens",
+}
+"""All that is sent, by name."""
+HEADERS: Final = frozenset({"authorization", "content-type"})
 
 _ABOUT_RECIPIENT: Final = re.compile(r"'?to'? parameter", re.IGNORECASE)
 

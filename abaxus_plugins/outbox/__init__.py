@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from abaxus_core.plugin.email import EmailSender, EmailSenderDescriptor
+from abaxus_core.plugin.email import MIME_FIELDS, EmailSender, EmailSenderDescriptor
 from abaxus_core.plugin.hookspecs import hookimpl
 from abaxus_plugins.outbox.sender import Outbox
 
@@ -31,6 +31,11 @@ async def open_outbox(settings: Settings, _http: httpx.AsyncClient) -> AsyncIter
 def register_email_senders() -> list[EmailSenderDescriptor]:
     return [
         EmailSenderDescriptor(
-            name="outbox", contract=1, settings=Settings, hosts=hosts, open=open_outbox
+            name="outbox",
+            contract=1,
+            settings=Settings,
+            hosts=hosts,
+            open=open_outbox,
+            fields=MIME_FIELDS,
         )
     ]

@@ -11,6 +11,7 @@ from abaxus_core.plugin.email import EmailSender, EmailSenderDescriptor
 from abaxus_core.plugin.hookspecs import hookimpl
 from abaxus_core.plugin.settings import Token
 from abaxus_plugins.postmark.sender import Postmark
+from abaxus_plugins.postmark.wire import FIELDS, HEADERS
 
 HOST: Final = "api.postmarkapp.com"
 
@@ -33,6 +34,12 @@ async def open_postmark(settings: Settings, http: httpx.AsyncClient) -> AsyncIte
 def register_email_senders() -> list[EmailSenderDescriptor]:
     return [
         EmailSenderDescriptor(
-            name="postmark", contract=1, settings=Settings, hosts=hosts, open=open_postmark
+            name="postmark",
+            contract=1,
+            settings=Settings,
+            hosts=hosts,
+            open=open_postmark,
+            fields=FIELDS,
+            headers=HEADERS,
         )
     ]

@@ -39,6 +39,26 @@ REFUSALS: Final[Mapping[int, Scope]] = MappingProxyType(
 )
 """What the ErrorCode of a 422 is about: 300 the request, 400 and 401 the sender's signature, 405,
 412 and 413 the account, 406 an inactive recipient, 411 a type of attachment."""
+FIELDS: Final = frozenset(
+    {
+        "From",
+        "To",
+        "Subject",
+        "TextBody",
+        "HtmlBody",
+        "Headers[].Name",
+        "Headers[].Value",
+        "MessageStream",
+        "TrackOpens",
+        "TrackLinks",
+        "Metadata.abaxus_email_id",
+        "Attachments[].Name",
+        "Attachments[].Content",
+        "Attachments[].ContentType",
+    }
+)
+"""All that is sent, by name."""
+HEADERS: Final = frozenset({"x-postmark-server-token", "content-type"})
 
 
 class Answer(msgspec.Struct, frozen=True, rename="pascal"):

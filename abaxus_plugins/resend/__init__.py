@@ -11,6 +11,7 @@ from abaxus_core.plugin.email import EmailSender, EmailSenderDescriptor
 from abaxus_core.plugin.hookspecs import hookimpl
 from abaxus_core.plugin.settings import Token
 from abaxus_plugins.resend.sender import Resend
+from abaxus_plugins.resend.wire import FIELDS, HEADERS
 
 HOST: Final = "api.resend.com"
 
@@ -32,6 +33,12 @@ async def open_resend(settings: Settings, http: httpx.AsyncClient) -> AsyncItera
 def register_email_senders() -> list[EmailSenderDescriptor]:
     return [
         EmailSenderDescriptor(
-            name="resend", contract=1, settings=Settings, hosts=hosts, open=open_resend
+            name="resend",
+            contract=1,
+            settings=Settings,
+            hosts=hosts,
+            open=open_resend,
+            fields=FIELDS,
+            headers=HEADERS,
         )
     ]

@@ -18,6 +18,24 @@ RULES: Final = Rules(
     ),
     deferred=frozenset({429, 500}),
 )
+FIELDS: Final = frozenset(
+    {
+        "from",
+        "to[]",
+        "subject",
+        "text",
+        "html",
+        "headers.Message-ID",
+        "headers.Auto-Submitted",
+        "tags[].name",
+        "tags[].value",
+        "attachments[].filename",
+        "attachments[].content",
+        "attachments[].content_type",
+    }
+)
+"""All that is sent, by name."""
+HEADERS: Final = frozenset({"authorization", "content-type", "idempotency-key"})
 
 _ABOUT_RECIPIENT: Final = re.compile(r"[`'\"]to[`'\"]")
 _ABOUT_SENDER: Final = re.compile(r"[`'\"]from[`'\"]")

@@ -11,6 +11,7 @@ from abaxus_core.plugin.email import EmailSender, EmailSenderDescriptor
 from abaxus_core.plugin.hookspecs import hookimpl
 from abaxus_core.plugin.settings import Token
 from abaxus_plugins.sendgrid.sender import SendGrid
+from abaxus_plugins.sendgrid.wire import FIELDS, HEADERS
 
 HOSTS: Final = {"global": "api.sendgrid.com", "eu": "api.eu.sendgrid.com"}
 
@@ -33,6 +34,12 @@ async def open_sendgrid(settings: Settings, http: httpx.AsyncClient) -> AsyncIte
 def register_email_senders() -> list[EmailSenderDescriptor]:
     return [
         EmailSenderDescriptor(
-            name="sendgrid", contract=1, settings=Settings, hosts=hosts, open=open_sendgrid
+            name="sendgrid",
+            contract=1,
+            settings=Settings,
+            hosts=hosts,
+            open=open_sendgrid,
+            fields=FIELDS,
+            headers=HEADERS,
         )
     ]

@@ -29,6 +29,30 @@ UNTRACKED: Final = {
     "subscription_tracking": {"enable": False},
     "ganalytics": {"enable": False},
 }
+FIELDS: Final = frozenset(
+    {
+        "personalizations[].to[].email",
+        "from.email",
+        "from.name",
+        "subject",
+        "content[].type",
+        "content[].value",
+        "headers.Message-ID",
+        "headers.Auto-Submitted",
+        "custom_args.abaxus_email_id",
+        "attachments[].content",
+        "attachments[].type",
+        "attachments[].filename",
+        "attachments[].disposition",
+        "tracking_settings.click_tracking.enable",
+        "tracking_settings.click_tracking.enable_text",
+        "tracking_settings.open_tracking.enable",
+        "tracking_settings.subscription_tracking.enable",
+        "tracking_settings.ganalytics.enable",
+    }
+)
+"""All that is sent, by name."""
+HEADERS: Final = frozenset({"authorization", "content-type"})
 
 
 class Fault(msgspec.Struct, frozen=True):

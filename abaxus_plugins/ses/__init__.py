@@ -10,6 +10,7 @@ from abaxus_core.plugin.email import EmailSender, EmailSenderDescriptor
 from abaxus_core.plugin.hookspecs import hookimpl
 from abaxus_plugins.ses.sender import Ses
 from abaxus_plugins.ses.settings import Settings, host
+from abaxus_plugins.ses.wire import FIELDS, HEADERS
 
 
 def hosts(settings: Settings) -> frozenset[str]:
@@ -24,5 +25,13 @@ async def open_ses(settings: Settings, http: httpx.AsyncClient) -> AsyncIterator
 @hookimpl
 def register_email_senders() -> list[EmailSenderDescriptor]:
     return [
-        EmailSenderDescriptor(name="ses", contract=1, settings=Settings, hosts=hosts, open=open_ses)
+        EmailSenderDescriptor(
+            name="ses",
+            contract=1,
+            settings=Settings,
+            hosts=hosts,
+            open=open_ses,
+            fields=FIELDS,
+            headers=HEADERS,
+        )
     ]

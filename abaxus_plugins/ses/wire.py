@@ -7,7 +7,7 @@ from typing import Final
 import httpx
 import msgspec
 
-from abaxus_core.plugin.email import EmailMessage, EmailOutcome, Scope, detail_of
+from abaxus_core.plugin.email import MIME_FIELDS, EmailMessage, EmailOutcome, Scope, detail_of
 from abaxus_core.plugin.email_http import Rules, decoded
 from abaxus_core.plugin.settings import Secret
 
@@ -30,6 +30,16 @@ REFUSALS: Final[Mapping[str, Scope]] = MappingProxyType(
 """What the errors with status 400 are about."""
 THROTTLED: Final = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException"})
 NOT_VERIFIED: Final = "not verified"
+FIELDS: Final = MIME_FIELDS | {
+    "FromEmailAddress",
+    "Destination.ToAddresses[]",
+    "Content.Raw.Data",
+    "EmailTags[].Name",
+    "EmailTags[].Value",
+    "ConfigurationSetName",
+}
+"""All that is sent, by name."""
+HEADERS: Final = frozenset({"authorization", "content-type", "x-amz-date", "x-amz-security-token"})
 
 
 class Accepted(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from abaxus_core.plugin.email import EmailSender, EmailSenderDescriptor
+from abaxus_core.plugin.email import MIME_FIELDS, EmailSender, EmailSenderDescriptor
 from abaxus_core.plugin.hookspecs import hookimpl
 from abaxus_plugins.smtp.sender import Smtp
 from abaxus_plugins.smtp.settings import Settings
@@ -24,6 +24,11 @@ async def open_smtp(settings: Settings, _http: httpx.AsyncClient) -> AsyncIterat
 def register_email_senders() -> list[EmailSenderDescriptor]:
     return [
         EmailSenderDescriptor(
-            name="smtp", contract=1, settings=Settings, hosts=hosts, open=open_smtp
+            name="smtp",
+            contract=1,
+            settings=Settings,
+            hosts=hosts,
+            open=open_smtp,
+            fields=MIME_FIELDS,
         )
     ]

@@ -9,6 +9,7 @@ from abaxus_core.plugin.hookspecs import hookimpl
 from abaxus_core.plugin.payments import PaymentProvider, PaymentProviderDescriptor
 from abaxus_plugins.stripe.provider import HOST, Stripe
 from abaxus_plugins.stripe.settings import Settings
+from abaxus_plugins.stripe.wire import FIELDS, HEADERS
 
 
 def hosts(_settings: Settings) -> frozenset[str]:
@@ -26,6 +27,12 @@ async def open_stripe(
 def register_payment_providers() -> list[PaymentProviderDescriptor]:
     return [
         PaymentProviderDescriptor(
-            name="stripe", contract=1, settings=Settings, hosts=hosts, open=open_stripe
+            name="stripe",
+            contract=1,
+            settings=Settings,
+            hosts=hosts,
+            open=open_stripe,
+            fields=FIELDS,
+            headers=HEADERS,
         )
     ]

@@ -19,6 +19,29 @@ BALANCE: Final = "/v1/balance"
 ATTEMPT: Final = "metadata[abaxus_attempt_id]"
 REFUND: Final = "metadata[abaxus_refund_id]"
 RETRY_AFTER_S_MAX: Final = 86_400
+FIELDS: Final = frozenset(
+    {
+        "amount",
+        "currency",
+        "customer",
+        "payment_method",
+        "automatic_payment_methods[enabled]",
+        "automatic_payment_methods[allow_redirects]",
+        "confirm",
+        "off_session",
+        "error_on_requires_action",
+        "metadata[abaxus_attempt_id]",
+        "created[gte]",
+        "created[lte]",
+        "limit",
+        "starting_after",
+        "cancellation_reason",
+        "payment_intent",
+        "metadata[abaxus_refund_id]",
+    }
+)
+"""All that is sent, by name."""
+HEADERS: Final = frozenset({"authorization", "content-type", "idempotency-key", "stripe-version"})
 
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 

@@ -113,19 +113,19 @@ def descriptor(sender, settings=Settings, contract=1):
         settings=settings,
         hosts=lambda _settings: frozenset({HOST}),
         open=opened,
-    )
+        fields=frozenset(
+            {
+                "from", "to", "subject", "text", "html", "headers.Message-ID",
+                "headers.Auto-Submitted", "attachments[].name", "attachments[].content", "track",
+            }
+        ),
+        headers=frozenset({"authorization", "content-type", "idempotency-key"}),
+    )  # fmt: skip
 
 
 class AcmeContract(HttpEmailSenderContract):
     environ = MappingProxyType({"ACME_API_KEY": KEY})
     secrets = frozenset({"ACME_API_KEY"})
-    headers = frozenset({"authorization", "content-type", "idempotency-key"})
-    fields = frozenset(
-        {
-            "from", "to", "subject", "text", "html", "headers.Message-ID",
-            "headers.Auto-Submitted", "attachments[].name", "attachments[].content", "track",
-        }
-    )  # fmt: skip
     untracked = MappingProxyType({"track": "false"})
     said = json.dumps({"message": f"payer@customer.example with {KEY}"}).encode()
     answers = MappingProxyType(

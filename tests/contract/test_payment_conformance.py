@@ -84,21 +84,6 @@ class TestStripe(PaymentProviderContract):
     descriptor = stripe.register_payment_providers()[0]
     environ = {"STRIPE_SECRET_KEY": "sk_test_51Conformance"}
     secrets = frozenset({"STRIPE_SECRET_KEY"})
-    fields = frozenset(
-        {
-            "amount",
-            "currency",
-            "customer",
-            "payment_method",
-            "automatic_payment_methods[enabled]",
-            "automatic_payment_methods[allow_redirects]",
-            "confirm",
-            "off_session",
-            "error_on_requires_action",
-            "metadata[abaxus_attempt_id]",
-        }
-    )
-    headers = frozenset({"authorization", "content-type", "idempotency-key", "stripe-version"})
     amounts = {
         ("157.75", "EUR"): "15775",
         ("500", "JPY"): "500",
@@ -192,21 +177,6 @@ class TestAdyen(PaymentProviderContract):
         "ADYEN_LIVE_PREFIX": "1797a841fbb37ca7-AdyenDemo",
     }
     secrets = frozenset({"ADYEN_API_KEY"})
-    fields = frozenset(
-        {
-            "amount.currency",
-            "amount.value",
-            "merchantAccount",
-            "reference",
-            "paymentMethod.type",
-            "paymentMethod.storedPaymentMethodId",
-            "shopperReference",
-            "shopperInteraction",
-            "recurringProcessingModel",
-            "returnUrl",
-        }
-    )
-    headers = frozenset({"x-api-key", "content-type", "idempotency-key"})
     amount_field = "amount.value"
     amounts = {
         ("157.75", "EUR"): "15775",

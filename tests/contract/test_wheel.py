@@ -1,42 +1,22 @@
-"""The wheel: nothing is left behind, and it migrates a database from a fresh environment.
-
-The environment gets our wheel and, by a .pth file, the locked packages of the one that runs the
-tests: nothing is downloaded, and nothing of the checkout is importable.
-"""
+"""The wheel: nothing is left behind, and it migrates a database from a fresh environment."""
 
 import os
-import subprocess
-import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 
 import abaxus_core
+from tests.support import environments
+from tests.support.environments import ROOT, build, run
 from tests.support.postgres import Cluster
 
-ROOT = Path(__file__).parents[2]
 VERSION = abaxus_core.__version__
 SHIPPED = {
     "abaxus_core": "abaxus_core",
     "abaxus_plugins": "abaxus_plugins",
     "sql": "abaxus_core/_sql",
 }
-
-
-def run(*command: str | Path, cwd: Path, environ: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        command, cwd=cwd, env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def build(source: Path, target: str, out: Path) -> Path:
-    run(sys.executable, "-m", "hatchling", "build", "-t", target, "-d", out, cwd=source)
-    (built,) = out.glob("*.whl" if target == "wheel" else "*.tar.gz")
-    return built
 
 
 def tracked_files() -> set[str]:
@@ -55,30 +35,9 @@ def contents(wheel: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(ROOT, "wheel", tmp_path_factory.mktemp("wheel"))
-
-
-@pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a virtual environment that has the wheel."""
-    environment = tmp_path_factory.mktemp("installed") / "venv"
-    run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=ROOT)
-    python = environment / "bin" / "python"
-    pip: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        python,
-        "--disable-pip-version-check",
-    ]
-    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=environment)
-    purelib = run(
-        python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=environment
-    )
-    (Path(purelib.strip()) / "locked.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return environment
+    return environments.make(tmp_path_factory.mktemp("installed"), wheel)
 
 
 def test_every_file_is_in_the_wheel(wheel: Path) -> None:

@@ -202,6 +202,8 @@ def describe(provider: type[Good], **changes: object) -> PaymentProviderDescript
         "settings": Settings,
         "hosts": lambda _settings: frozenset({HOST}),
         "open": opened,
+        "fields": frozenset({"amount", "currency", "customer", "source", "reference"}),
+        "headers": frozenset({"authorization", "content-type", "idempotency-key"}),
     }
     return PaymentProviderDescriptor(**{**fields, **changes})
 
@@ -214,8 +216,6 @@ async def opening(provider: Good) -> None:
 class Contract(PaymentProviderContract):
     environ = {"ACME_SECRET_KEY": "key-hunter2"}
     secrets = frozenset({"ACME_SECRET_KEY"})
-    fields = frozenset({"amount", "currency", "customer", "source", "reference"})
-    headers = frozenset({"authorization", "content-type", "idempotency-key"})
     amounts = {
         ("157.75", "EUR"): "15775",
         ("500", "JPY"): "500",
@@ -368,7 +368,14 @@ class TestThatSaysTooMuch(Good):
         return self.frozen(frozen.path, said)
 
 
-@spoiled("only_declared_headers_are_sent")
+@spoiled("look_ups_and_the_rest_say_no_more")
+class TestThatLooksUpByName(Good):
+    async def fetch(self, provider_ref, request):
+        answer = await self.get(f"/payments/{provider_ref}", payer="our best customer")
+        return self.read(answer, request, replay=True)
+
+
+@spoiled("only_declared_headers_are_sent", "look_ups_and_the_rest_say_no_more")
 class TestWithTelemetry(Good):
     def credentials(self):
         return {**super().credentials(), "X-Acme-Client": "python on linux"}

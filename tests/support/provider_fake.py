@@ -101,7 +101,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderFake:
-    """What Stripe's and Adyen's have in common; they say how a request is acted on."""
+    """What the fakes have in common; they say how a request is acted on."""
 
     provider: ClassVar[str]
     key_life: ClassVar[timedelta]

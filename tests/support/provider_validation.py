@@ -19,6 +19,7 @@ OURS = Path(__file__).parent / "provider_schemas"
 PUBLISHED = {
     "stripe": ("stripe-2026-10-28.endive", "stripe-official-2023-08-16"),
     "adyen": ("adyen-checkout-v72",),
+    "mollie": (),
 }
 # Of a Stripe document, whose form parameters are all texts on the wire.
 _BRACKETS = re.compile(r"^([a-z_]+)(?:\[([a-z_]*)\])?$")
