@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,12 +160,13 @@ def free_port() -> int:
 
 
 def peak_mib(pid: int) -> int | None:
-    """The most memory the process has held, where the system says."""
+    """The most memory the process has held, where the system says and it still lives."""
     status = Path(f"/proc/{pid}/status")
-    if not status.exists():
-        return None
-    peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(peak.split()[1]) // 1024
+    with suppress(OSError):
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) // 1024
+    return None
 
 
 def _table(
