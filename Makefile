@@ -40,7 +40,7 @@ run: env ## Bill the built-in demo on an embedded PostgreSQL and keep serving (P
 	@exec $(BIN)/abaxus dev --demo
 
 test: env ## Run the whole suite on an embedded PostgreSQL
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 soak: env ## Rate random lives by brute force, kill processes that charge (HISTORIES=100000 CHARGES=2000)
 	ABAXUS_TEST_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest $(SOAKED)
@@ -74,7 +74,7 @@ demo-airport: env ## Bill a year of real flights; all invoices to OUT=invoices.j
 schema: env ## Write sql/schema.sql from the migrations
 	$(BIN)/python -m tests.support.schema
 
-plugin-table: env ## Write the table of payment plugins in docs/plugins.md
+plugin-table: env ## Write the tables of our plugins in docs/plugins.md
 	$(BIN)/python -m tests.support.plugin_table
 
 what-leaves: env ## Write docs/what-leaves-your-network.md from what the plugins declare
