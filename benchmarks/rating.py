@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from time import perf_counter_ns
 
+from abaxus_core.domain.charges import FlatFee, Package, PerUnit, Tier, Tiered, UsageCharge, Volume
 from abaxus_core.domain.fees import Fee
 from abaxus_core.domain.lives import Segment
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import FlatFee, Package, PerUnit, Tier, Tiered, UsageCharge, Volume
 from abaxus_core.domain.subscriptions import Terms
 from abaxus_core.domain.true_up import Due, Usage, fee_lines, usage_lines
 from abaxus_core.domain.windows import Window

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge, FlatFee
 from abaxus_core.domain.decimals import ZERO, exact, plain
 from abaxus_core.domain.digest import digest_text
 from abaxus_core.domain.explanations import faults
@@ -15,7 +16,7 @@ from abaxus_core.domain.findings import Finding, Invariant
 from abaxus_core.domain.instants import text_of
 from abaxus_core.domain.invoices import Invoice, Line, credit_change, number_text
 from abaxus_core.domain.money import to_minor
-from abaxus_core.domain.pricing import Charge, FlatFee, Rated, rate, stepped
+from abaxus_core.domain.pricing import Rated, rate, stepped
 from abaxus_core.domain.true_up import Billed, ChargeKey, Usage
 
 

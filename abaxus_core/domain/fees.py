@@ -14,10 +14,11 @@ from typing import Final, Literal
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge, FlatFee, describe
 from abaxus_core.domain.invoices import LineKind
 from abaxus_core.domain.lives import Life, clip, status_at, terms_at
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import ONE, Charge, FlatFee, Step, describe
+from abaxus_core.domain.pricing import ONE, Step
 from abaxus_core.domain.proration import days_in, remaining_days, rest_of
 from abaxus_core.domain.subscriptions import Terms
 

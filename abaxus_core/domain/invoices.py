@@ -10,10 +10,11 @@ from typing import Literal
 
 import msgspec
 
+from abaxus_core.domain.charges import PricingModel
 from abaxus_core.domain.decimals import ZERO
 from abaxus_core.domain.money import from_minor
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import PricingModel, Step, TierShare
+from abaxus_core.domain.pricing import Step, TierShare
 from abaxus_core.errors import IllegalTransition
 
 InvoiceStatus = Literal["issued", "paid", "archived"]

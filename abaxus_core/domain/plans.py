@@ -6,10 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge, check_charge
 from abaxus_core.domain.entitlements import Entitlement, check_entitlements
 from abaxus_core.domain.money import normalise_currency
 from abaxus_core.domain.periods import Cadence
-from abaxus_core.domain.pricing import Charge, check_charge
 from abaxus_core.errors import Conflict, InvalidInput
 
 PlanStatus = Literal["active", "superseded", "scheduled", "deprecated"]

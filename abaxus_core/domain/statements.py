@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
+from abaxus_core.domain.charges import Charge, FlatFee, describe, model_of
 from abaxus_core.domain.decimals import ZERO
 from abaxus_core.domain.instants import text_of
 from abaxus_core.domain.invoices import Line
 from abaxus_core.domain.lives import Life, current_period
 from abaxus_core.domain.money import to_minor
 from abaxus_core.domain.periods import Cadence, snap
-from abaxus_core.domain.pricing import ONE, Charge, FlatFee, describe, model_of, rate
+from abaxus_core.domain.pricing import ONE, rate
 from abaxus_core.errors import InvalidInput
 
 # Sums of an invoice's lines still fit a signed 64-bit integer.

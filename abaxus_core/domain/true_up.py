@@ -12,24 +12,14 @@ from decimal import Decimal
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge, FlatFee, UsageCharge, describe, model_of
 from abaxus_core.domain.decimals import ZERO, exact
 from abaxus_core.domain.fees import Fee, describe_fee, is_due, kind_of, step_of
 from abaxus_core.domain.invoices import Line
 from abaxus_core.domain.lives import Life, Segment, segments
 from abaxus_core.domain.money import to_minor
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import (
-    ONE,
-    Charge,
-    FlatFee,
-    Rated,
-    Step,
-    UsageCharge,
-    amount_of,
-    describe,
-    model_of,
-    rate,
-)
+from abaxus_core.domain.pricing import ONE, Rated, Step, amount_of, rate
 from abaxus_core.domain.subscriptions import Terms
 from abaxus_core.domain.windows import Window
 

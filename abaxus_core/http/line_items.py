@@ -5,11 +5,12 @@ from decimal import Decimal
 
 import msgspec
 
+from abaxus_core.domain.charges import PricingModel
 from abaxus_core.domain.digest import digest_text
 from abaxus_core.domain.explanations import Term, explain
 from abaxus_core.domain.invoices import Line, LineKind
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import PricingModel, TierShare
+from abaxus_core.domain.pricing import TierShare
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):

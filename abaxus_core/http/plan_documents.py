@@ -9,8 +9,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge
 from abaxus_core.domain.entitlements import Entitlement
-from abaxus_core.domain.pricing import Charge
 from abaxus_core.http.texts import Description, Key, Value
 
 _WITHOUT_ID = ""

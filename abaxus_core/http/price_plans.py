@@ -5,12 +5,12 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge
 from abaxus_core.domain.entitlements import Entitlement
 from abaxus_core.domain.instants import INSTANT_MAX, check_instant
 from abaxus_core.domain.money import normalise_currency
 from abaxus_core.domain.periods import Cadence, billing_period_of, cadence_of
 from abaxus_core.domain.plans import PlanStatus
-from abaxus_core.domain.pricing import Charge
 from abaxus_core.http import codec, spellings
 from abaxus_core.http.answers import Answer
 from abaxus_core.http.endpoint import PATH_NUMBER_MAX, Call, Endpoint

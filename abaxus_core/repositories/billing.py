@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge
 from abaxus_core.domain.periods import Cadence
-from abaxus_core.domain.pricing import Charge
 from abaxus_core.domain.subscriptions import Subscription, Terms
 from abaxus_core.domain.true_up import Billed, ChargeKey
 from abaxus_core.kernel.database import Connection

@@ -4,10 +4,10 @@ from datetime import datetime
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge
 from abaxus_core.domain.entitlements import Entitlement
 from abaxus_core.domain.periods import Cadence
 from abaxus_core.domain.plans import PlanVersion
-from abaxus_core.domain.pricing import Charge
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import Record, queries
 

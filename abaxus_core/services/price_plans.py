@@ -6,10 +6,10 @@ from datetime import datetime
 import msgspec
 
 from abaxus_core.domain import plans
+from abaxus_core.domain.charges import Charge
 from abaxus_core.domain.entitlements import Entitlement, LimitEntitlement
 from abaxus_core.domain.periods import Cadence
 from abaxus_core.domain.plans import PlanStatus, PlanVersion
-from abaxus_core.domain.pricing import Charge
 from abaxus_core.errors import NotFound
 from abaxus_core.kernel.database import Connection, wake_with_commit
 from abaxus_core.repositories import metrics

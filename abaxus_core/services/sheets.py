@@ -10,12 +10,12 @@ from itertools import chain
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge
 from abaxus_core.domain.fees import Fee, fees_of
 from abaxus_core.domain.lives import Life, life_of
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.domain.periods import SNAP, Period
 from abaxus_core.domain.plans import metric_keys_of
-from abaxus_core.domain.pricing import Charge
 from abaxus_core.domain.statements import effective_cutoff
 from abaxus_core.domain.subscriptions import Subscription, Terms
 from abaxus_core.domain.true_up import ChargeKey, Due, dues_of, fee_key, key_of

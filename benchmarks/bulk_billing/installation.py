@@ -18,9 +18,9 @@ import asyncpg
 import msgspec
 import psutil
 
+from abaxus_core.domain.charges import Package, PerUnit, Tier, Tiered, UsageCharge, Volume
 from abaxus_core.domain.periods import Cadence, add_months
 from abaxus_core.domain.plans import PlanVersion
-from abaxus_core.domain.pricing import Package, PerUnit, Tier, Tiered, UsageCharge, Volume
 from abaxus_core.kernel import embedded_postgres, log, migrations
 from abaxus_core.kernel.database import PoolSettings, schema_of
 from abaxus_core.kernel.embedded_postgres import Server

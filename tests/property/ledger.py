@@ -6,20 +6,7 @@ from datetime import datetime
 
 from abaxus_core.domain.decimals import exact
 from abaxus_core.domain.invoices import Line
-from abaxus_core.domain.true_up import Billed, ChargeKey
-
-
-def key_of_line(line: Line) -> ChargeKey:
-    assert line.subscription_id is not None
-    assert line.period_start is not None
-    assert line.segment_start is not None
-    assert line.charge_id is not None
-    return ChargeKey(
-        subscription_id=line.subscription_id,
-        period_start=line.period_start,
-        segment_start=line.segment_start,
-        charge_id=line.charge_id,
-    )
+from abaxus_core.domain.true_up import Billed, ChargeKey, key_of_line
 
 
 def billed_by(lines: Iterable[Line]) -> dict[ChargeKey, Billed]:

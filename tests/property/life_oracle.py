@@ -19,9 +19,7 @@ import msgspec
 
 from abaxus_core.domain.aggregation import Aggregation
 from abaxus_core.domain.amendments import Amendment
-from abaxus_core.domain.invoices import LineKind
-from abaxus_core.domain.periods import Cadence
-from abaxus_core.domain.pricing import (
+from abaxus_core.domain.charges import (
     Charge,
     FlatFee,
     Package,
@@ -31,6 +29,8 @@ from abaxus_core.domain.pricing import (
     UsageCharge,
     Volume,
 )
+from abaxus_core.domain.invoices import LineKind
+from abaxus_core.domain.periods import Cadence
 
 ONE_DAY = timedelta(days=1)
 ONE_SECOND = timedelta(seconds=1)

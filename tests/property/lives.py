@@ -14,8 +14,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from abaxus_core.domain.amendments import AmendmentType
-from abaxus_core.domain.periods import CADENCES, Cadence
-from abaxus_core.domain.pricing import (
+from abaxus_core.domain.charges import (
     Charge,
     FlatFee,
     Package,
@@ -25,6 +24,7 @@ from abaxus_core.domain.pricing import (
     UsageCharge,
     Volume,
 )
+from abaxus_core.domain.periods import CADENCES, Cadence
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from abaxus_core.domain.pricing import Charge
+from abaxus_core.domain.charges import Charge
 from tests.property.life_oracle import COUNTS, Event, Story
 from tests.property.stored_lives import METRICS, StoredPlan, Subscribed
 from tests.support.books import Answer, Books

@@ -13,8 +13,8 @@ import msgspec
 from hypothesis import strategies as st
 
 from abaxus_core.domain.aggregation import Aggregation
+from abaxus_core.domain.charges import Charge
 from abaxus_core.domain.periods import CADENCES, Cadence
-from abaxus_core.domain.pricing import Charge
 from tests.property.lives import (
     AHEAD,
     AMENDS,

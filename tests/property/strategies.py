@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
+from abaxus_core.domain.charges import Charge, Package, PerUnit, Tier, Tiered, Volume
 from abaxus_core.domain.periods import Cadence
-from abaxus_core.domain.pricing import Charge, Package, PerUnit, Tier, Tiered, Volume
 
 LARGEST = Decimal("9999999999999999999999999999.9999999999")
 # A minus sign would round it to the 28 digits of the default context.

@@ -5,8 +5,9 @@ from decimal import Decimal
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from abaxus_core.domain.charges import Charge, Tiered, check_charge
 from abaxus_core.domain.decimals import ZERO, exact
-from abaxus_core.domain.pricing import Charge, Tiered, check_charge, rate
+from abaxus_core.domain.pricing import rate
 from tests.property.strategies import (
     charges,
     graduated,

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaxus_core.domain.aggregation import Aggregation, Measurement, aggregate
+from abaxus_core.domain.charges import Charge, FlatFee
 from abaxus_core.domain.decimals import ZERO
 from abaxus_core.domain.fees import fees_of
 from abaxus_core.domain.invoices import Line, draft
 from abaxus_core.domain.lives import billing_periods, life_of
 from abaxus_core.domain.money import to_minor
 from abaxus_core.domain.periods import CADENCES, Period, snap
-from abaxus_core.domain.pricing import Charge, FlatFee, rate
+from abaxus_core.domain.pricing import rate
 from abaxus_core.domain.subscriptions import Subscription, Terms
 from abaxus_core.domain.true_up import (
     Billed,

@@ -6,17 +6,9 @@ from typing import Any
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge, Package, Tier, Tiered, Volume, check_charge
 from abaxus_core.domain.decimals import ZERO, exact
-from abaxus_core.domain.pricing import (
-    Charge,
-    Package,
-    Tier,
-    Tiered,
-    Volume,
-    check_charge,
-    rate,
-    tier_reached,
-)
+from abaxus_core.domain.pricing import rate, tier_reached
 from tests.vectors.case import NotApplicable
 
 METRIC = "usage"

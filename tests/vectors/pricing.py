@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge, FlatFee, Package, Tier, UsageCharge
 from abaxus_core.domain.decimals import ZERO, divide, exact, round_half_away, shift
 from abaxus_core.domain.fees import Fee
 from abaxus_core.domain.instants import day_start
@@ -22,15 +23,7 @@ from abaxus_core.domain.money import (
     whole_minor,
 )
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import (
-    Charge,
-    FlatFee,
-    Package,
-    Tier,
-    UsageCharge,
-    rate,
-    tier_reached,
-)
+from abaxus_core.domain.pricing import rate, tier_reached
 from abaxus_core.domain.subscriptions import Terms
 from abaxus_core.domain.true_up import (
     Billed,

@@ -7,13 +7,14 @@ from fractions import Fraction
 from typing import Any
 
 from abaxus_core.domain.amendments import Amendment
+from abaxus_core.domain.charges import FlatFee
 from abaxus_core.domain.decimals import ZERO, divide, exact, round_half_away
 from abaxus_core.domain.fees import fees_of, step_of
 from abaxus_core.domain.instants import ONE_DAY
 from abaxus_core.domain.lives import life_of
 from abaxus_core.domain.money import share
 from abaxus_core.domain.periods import Period, periods_between, whole_days
-from abaxus_core.domain.pricing import FlatFee, amount_of
+from abaxus_core.domain.pricing import amount_of
 from abaxus_core.domain.proration import days_in, remaining_days, rest_of
 from abaxus_core.domain.subscriptions import Subscription, Terms
 from tests.vectors.calendars import billing_anchor, cadence_of, day, instant

@@ -6,11 +6,11 @@ from typing import Final
 import msgspec
 
 from abaxus_core.domain import evidence
+from abaxus_core.domain.charges import Charge
 from abaxus_core.domain.evidence import Evidence, LineEvidence
 from abaxus_core.domain.findings import Finding
 from abaxus_core.domain.invoices import Invoice, Line
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.pricing import Charge
 from abaxus_core.domain.subscriptions import Terms
 from abaxus_core.domain.true_up import NEVER_BILLED, Billed, Usage
 from abaxus_core.kernel.database import Connection

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
+from abaxus_core.domain.charges import Charge, FlatFee, Package, PerUnit, Tier, Tiered, Volume
 from abaxus_core.domain.decimals import ZERO
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.domain.periods import CADENCES, Period
 from abaxus_core.domain.plans import PlanVersion
-from abaxus_core.domain.pricing import Charge, FlatFee, PerUnit, Tier, Tiered
 from abaxus_core.domain.subscriptions import Subscription
 
 MONTHLY = CADENCES["monthly"]
@@ -41,6 +41,12 @@ GROWTH_V2 = Tiered(
     id="chg_calls",
     metric_key="calls",
     tiers=(tier("200000", "0"), tier("1000000", "0.00009"), tier(None, "0.00004")),
+)
+
+STEPS = (tier("1000", "0.10"), tier("10000", "0.07"), tier(None, "0.05"))
+VOLUME = Volume(id="chg_1", metric_key="calls", tiers=STEPS)
+PACKAGE = Package(
+    id="chg_1", metric_key="calls", package_size=Decimal(1000), package_price=Decimal("8.00")
 )
 
 

@@ -3,21 +3,12 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from abaxus_core.domain.charges import Charge, FlatFee, Package, PerUnit, Tier, Tiered, Volume
 from abaxus_core.domain.decimals import ZERO
 from abaxus_core.domain.explanations import explain, faults
 from abaxus_core.domain.invoices import Line
 from abaxus_core.domain.money import to_minor
-from abaxus_core.domain.pricing import (
-    Charge,
-    FlatFee,
-    Package,
-    PerUnit,
-    Step,
-    Tier,
-    Tiered,
-    Volume,
-    rate,
-)
+from abaxus_core.domain.pricing import Step, rate
 
 TIERS = (
     Tier(up_to=Decimal(10), unit_price=Decimal("0.5"), flat_amount=Decimal(1)),

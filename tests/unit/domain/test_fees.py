@@ -5,10 +5,11 @@ from decimal import Decimal
 import pytest
 
 from abaxus_core.domain.amendments import Amendment
+from abaxus_core.domain.charges import Charge, FlatFee
 from abaxus_core.domain.fees import describe_fee, fees_of, is_due, kind_of, step_of
 from abaxus_core.domain.lives import Life, clip, life_of
 from abaxus_core.domain.money import to_minor
-from abaxus_core.domain.pricing import Charge, FlatFee, amount_of
+from abaxus_core.domain.pricing import amount_of
 from abaxus_core.domain.subscriptions import Terms
 from tests.unit.domain.samples import APRIL, MAY, at, per_unit, subscription
 from tests.unit.domain.test_lives import after, amendment

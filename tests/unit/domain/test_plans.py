@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from abaxus_core.domain.charges import FlatFee, Volume
 from abaxus_core.domain.entitlements import BooleanEntitlement
 from abaxus_core.domain.plans import (
     CHARGES_MAX,
@@ -13,7 +14,6 @@ from abaxus_core.domain.plans import (
     metric_keys_of,
     status_of,
 )
-from abaxus_core.domain.pricing import FlatFee, Volume
 from abaxus_core.errors import Conflict, InvalidInput
 from tests.unit.domain.samples import BASE_FEE, GROWTH_V1, at, per_unit, plan, tier
 

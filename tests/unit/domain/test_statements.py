@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import pytest
 
+from abaxus_core.domain.charges import FlatFee, Package, PerUnit
 from abaxus_core.domain.invoices import Line
 from abaxus_core.domain.lives import Life, life_of
 from abaxus_core.domain.periods import CADENCES
-from abaxus_core.domain.pricing import FlatFee, Package, PerUnit
 from abaxus_core.domain.statements import (
     AMOUNT_MINOR_MAX,
     check_amounts,

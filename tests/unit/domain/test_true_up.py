@@ -4,11 +4,11 @@ from decimal import Decimal
 
 import pytest
 
+from abaxus_core.domain.charges import Charge, FlatFee
 from abaxus_core.domain.fees import Fee
 from abaxus_core.domain.invoices import Line, draft
 from abaxus_core.domain.lives import life_of
 from abaxus_core.domain.periods import Cadence, Period
-from abaxus_core.domain.pricing import Charge, FlatFee
 from abaxus_core.domain.subscriptions import Subscription, Terms
 from abaxus_core.domain.true_up import (
     Billed,
