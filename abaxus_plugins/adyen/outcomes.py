@@ -11,8 +11,9 @@ from typing import Final
 import httpx
 from msgspec.structs import replace
 
+from abaxus_core.plugin.http import decoded
 from abaxus_core.plugin.payments import Outcome, RefundOutcome
-from abaxus_plugins.adyen import amounts, declines, wire
+from abaxus_plugins.adyen import amounts, declines
 from abaxus_plugins.adyen.wire import Modification, Payment, PaymentAnswer, Refund, Refused
 
 KEY_HEADER: Final = "Idempotency-Key"
@@ -43,7 +44,7 @@ def of_charge(answer: httpx.Response, asked: Payment, *, replay: bool) -> Outcom
 def of_refund(answer: httpx.Response, asked: Refund, *, replay: bool) -> RefundOutcome:
     """What became of a refund: taken note of, at best."""
     if answer.status_code in _ACCEPTED:
-        received = wire.read(answer, Modification)
+        received = decoded(answer, Modification)
         if received is None or received.reference != asked.reference:
             return RefundOutcome(status="unknown")
         if received.status != "received" or received.amount not in (None, asked.amount):
@@ -58,7 +59,7 @@ def of_refund(answer: httpx.Response, asked: Refund, *, replay: bool) -> RefundO
 
 def of_cancellation(answer: httpx.Response) -> Outcome:
     """Adyen only takes note of a cancellation, so nothing is known of the payment yet."""
-    received = wire.read(answer, Modification) if answer.status_code in _ACCEPTED else None
+    received = decoded(answer, Modification) if answer.status_code in _ACCEPTED else None
     code = "cancellation_received" if received is not None else "cancellation_failed"
     return Outcome(status="unknown", code=code, http_status=answer.status_code)
 
@@ -66,7 +67,7 @@ def of_cancellation(answer: httpx.Response) -> Outcome:
 def _of_charge(answer: httpx.Response, asked: Payment, *, replay: bool) -> Outcome:
     if answer.status_code not in _ACCEPTED:
         return _of_error(answer, replay=replay)
-    payment = wire.read(answer, PaymentAnswer)
+    payment = decoded(answer, PaymentAnswer)
     if payment is None:
         return Outcome(status="unknown", code="unreadable")
     if payment.merchant_reference not in (None, asked.reference):
@@ -117,7 +118,7 @@ def _authorised(payment: PaymentAnswer) -> Outcome:
 
 def _of_error(answer: httpx.Response, *, replay: bool) -> Outcome:
     """Nothing ran where Adyen promises so (`transient-error`) or found the request wrong."""
-    refused = wire.read(answer, Refused)
+    refused = decoded(answer, Refused)
     if refused is None:
         return Outcome(status="unknown", code="unreadable")
     code = refused.error_code

@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx
 from msgspec.structs import replace
 
+from abaxus_core.plugin.http import Silence, answered, decoded
 from abaxus_core.plugin.payments import (
     Capabilities,
     ChargeRequest,
@@ -35,7 +36,6 @@ CAPABILITIES: Final = Capabilities(
     currencies=amounts.CURRENCIES,
 )
 
-_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _SHOPPER: Final = re.compile(r"[!-?A-~]{3,256}")
 _METHOD: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PSP: Final = re.compile(r"[A-Za-z0-9]{1,64}")
@@ -67,12 +67,9 @@ class Adyen:
         return wire.frozen(wire.PAYMENTS, body)
 
     async def charge(self, request: FrozenRequest, key: str, *, replay: bool) -> Outcome:
-        try:
-            answer = await self._post(request, key)
-        except _NEVER_SENT:
-            return Outcome(status="unknown" if replay else "transient", code="unreachable")
-        except httpx.TransportError:
-            return Outcome(status="unknown", code="no_answer")
+        answer = await answered(self._post(request, key), replay=replay)
+        if isinstance(answer, Silence):
+            return Outcome(status=answer.status, code=answer.code)
         return outcomes.of_charge(answer, wire.asked(request, Payment), replay=replay)
 
     async def fetch(
@@ -113,12 +110,9 @@ class Adyen:
         return wire.frozen(f"{wire.PAYMENTS}/{_psp(request.provider_ref)}/refunds", body)
 
     async def refund(self, request: FrozenRequest, key: str, *, replay: bool) -> RefundOutcome:
-        try:
-            answer = await self._post(request, key)
-        except _NEVER_SENT:
-            return RefundOutcome(status="unknown" if replay else "transient", code="unreachable")
-        except httpx.TransportError:
-            return RefundOutcome(status="unknown", code="no_answer")
+        answer = await answered(self._post(request, key), replay=replay)
+        if isinstance(answer, Silence):
+            return RefundOutcome(status=answer.status, code=answer.code)
         return outcomes.of_refund(answer, wire.asked(request, Refund), replay=replay)
 
     async def fetch_refund(
@@ -136,7 +130,7 @@ class Adyen:
         except httpx.TransportError as error:
             return (f"{host} cannot be reached: {type(error).__name__}",)
         match answer.status_code:
-            case 200 if wire.read(answer, wire.Methods) is not None:
+            case 200 if decoded(answer, wire.Methods) is not None:
                 return ()
             case 401:
                 return ("ADYEN_API_KEY: Adyen does not accept this key",)

@@ -5,7 +5,6 @@ Source: Adyen's OpenAPI document of Checkout v72. Requests and answers are JSON.
 
 from typing import Final, TypeVar
 
-import httpx
 import msgspec
 
 from abaxus_core.plugin.payments import FrozenRequest
@@ -104,14 +103,6 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 def frozen(path: str, body: msgspec.Struct | dict[str, str]) -> FrozenRequest:
     headers = (("Content-Type", "application/json"),)
     return FrozenRequest(method="POST", path=path, headers=headers, body=msgspec.json.encode(body))
-
-
-def read(answer: httpx.Response, kind: type[T]) -> T | None:
-    """The answer's body, or None where it is not one."""
-    try:
-        return msgspec.json.decode(answer.content, type=kind)
-    except msgspec.MsgspecError:
-        return None
 
 
 def asked(request: FrozenRequest, kind: type[T]) -> T:

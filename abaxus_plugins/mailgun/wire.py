@@ -9,7 +9,8 @@ import httpx
 import msgspec
 
 from abaxus_core.plugin.email import MIME_FIELDS, EmailOutcome, detail_of
-from abaxus_core.plugin.email_http import Rules, decoded
+from abaxus_core.plugin.email_http import Rules
+from abaxus_core.plugin.http import decoded
 from abaxus_core.plugin.settings import Secret
 
 BYTES_MAX: Final = 25_000_000

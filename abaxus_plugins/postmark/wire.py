@@ -15,7 +15,8 @@ from abaxus_core.plugin.email import (
     detail_of,
     mailbox,
 )
-from abaxus_core.plugin.email_http import Rules, decoded
+from abaxus_core.plugin.email_http import Rules
+from abaxus_core.plugin.http import decoded
 from abaxus_core.plugin.settings import Secret
 
 BYTES_MAX: Final = 10_000_000

@@ -8,7 +8,8 @@ import httpx
 import msgspec
 
 from abaxus_core.plugin.email import EmailMessage, EmailOutcome, Scope, detail_of, mailbox
-from abaxus_core.plugin.email_http import Rules, decoded, retry_after_s
+from abaxus_core.plugin.email_http import Rules
+from abaxus_core.plugin.http import decoded, retry_after_s
 from abaxus_core.plugin.settings import Secret
 
 BYTES_MAX: Final = 40_000_000

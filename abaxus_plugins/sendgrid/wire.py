@@ -7,13 +7,8 @@ import httpx
 import msgspec
 
 from abaxus_core.plugin.email import Attachment, EmailMessage, EmailOutcome, Scope, detail_of
-from abaxus_core.plugin.email_http import (
-    Rules,
-    answered_at,
-    decoded,
-    epoch,
-    seconds_between,
-)
+from abaxus_core.plugin.email_http import Rules
+from abaxus_core.plugin.http import answered_at, decoded, epoch, seconds_between
 from abaxus_core.plugin.settings import Secret
 
 BYTES_MAX: Final = 30_000_000

@@ -8,7 +8,8 @@ import httpx
 import msgspec
 
 from abaxus_core.plugin.email import MIME_FIELDS, EmailMessage, EmailOutcome, Scope, detail_of
-from abaxus_core.plugin.email_http import Rules, decoded
+from abaxus_core.plugin.email_http import Rules
+from abaxus_core.plugin.http import decoded
 from abaxus_core.plugin.settings import Secret
 
 PATH: Final = "/v2/email/outbound-emails"

@@ -11,6 +11,7 @@ from typing import Literal
 import httpx
 from msgspec.structs import replace
 
+from abaxus_core.plugin.http import decoded, retry_after_s
 from abaxus_core.plugin.payments import Outcome, RefundOutcome
 from abaxus_plugins.stripe import amounts, declines, wire
 from abaxus_plugins.stripe.wire import Asked, Failure, Intent, Refund
@@ -25,7 +26,7 @@ def of_charge(answer: httpx.Response, asked: Asked, *, live: bool, replay: bool)
         http_status=answer.status_code,
         provider_request_id=answer.headers.get("Request-Id"),
         replayed=answer.headers.get("Idempotent-Replayed") == "true",
-        retry_after_s=wire.retry_after_s(answer),
+        retry_after_s=retry_after_s(answer),
     )
 
 
@@ -53,9 +54,9 @@ def of_intent(intent: Intent, asked: Asked, *, live: bool) -> Outcome:
 def of_cancellation(answer: httpx.Response, asked: Asked, *, live: bool) -> Outcome:
     """What the payment is after a cancellation; one that came too late names the intent, too."""
     if answer.status_code == httpx.codes.OK:
-        intent = wire.read(answer, Intent)
+        intent = decoded(answer, Intent)
     else:
-        refused = wire.read(answer, wire.Refused)
+        refused = decoded(answer, wire.Refused)
         intent = refused.error.payment_intent if refused else None
     if intent is None:
         return Outcome(status="unknown", http_status=answer.status_code)
@@ -65,9 +66,9 @@ def of_cancellation(answer: httpx.Response, asked: Asked, *, live: bool) -> Outc
 def of_refund(answer: httpx.Response, asked: Asked, *, replay: bool) -> RefundOutcome:
     """What became of a refund, from the answer to it."""
     if answer.status_code == httpx.codes.OK:
-        refund = wire.read(answer, Refund)
+        refund = decoded(answer, Refund)
         return _of_refund(refund, asked) if refund else RefundOutcome(status="unknown")
-    refused = wire.read(answer, wire.Refused)
+    refused = decoded(answer, wire.Refused)
     if refused is None:
         return RefundOutcome(status="unknown")
     return RefundOutcome(
@@ -77,11 +78,11 @@ def of_refund(answer: httpx.Response, asked: Asked, *, replay: bool) -> RefundOu
 
 def _of_charge(answer: httpx.Response, asked: Asked, *, live: bool, replay: bool) -> Outcome:
     if answer.status_code == httpx.codes.OK:
-        intent = wire.read(answer, Intent)
+        intent = decoded(answer, Intent)
         if intent is None:
             return Outcome(status="unknown", code="unreadable")
         return of_intent(intent, asked, live=live)
-    refused = wire.read(answer, wire.Refused)
+    refused = decoded(answer, wire.Refused)
     if refused is None:
         return Outcome(status="unknown", code="unreadable")
     failure, intent = refused.error, refused.error.payment_intent

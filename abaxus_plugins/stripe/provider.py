@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 from msgspec.structs import replace
 
+from abaxus_core.plugin.http import Silence, answered, decoded
 from abaxus_core.plugin.payments import (
     Capabilities,
     ChargeRequest,
@@ -36,7 +37,6 @@ CAPABILITIES: Final = Capabilities(
     idempotency_ttl_s=86_400, fetch=True, find=True, refund=True, cancel=True, validate=True
 )
 
-_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _CUSTOMER: Final = re.compile(r"cus_[A-Za-z0-9_]{1,246}")
 _METHOD: Final = re.compile(r"(?:pm|card|src)_[A-Za-z0-9_]{1,246}")
 _ID: Final = re.compile(r"(?:pi|re|pyr)_[A-Za-z0-9_]{1,246}")
@@ -87,18 +87,15 @@ class Stripe:
         return self._frozen(wire.INTENTS, fields)
 
     async def charge(self, request: FrozenRequest, key: str, *, replay: bool) -> Outcome:
-        try:
-            answer = await self._post(request, key)
-        except _NEVER_SENT:
-            return Outcome(status="unknown" if replay else "transient", code="unreachable")
-        except httpx.TransportError:
-            return Outcome(status="unknown", code="no_answer")
+        answer = await answered(self._post(request, key), replay=replay)
+        if isinstance(answer, Silence):
+            return Outcome(status=answer.status, code=answer.code)
         asked = wire.asked(request, wire.ATTEMPT)
         return outcomes.of_charge(answer, asked, live=self._key.live, replay=replay)
 
     async def fetch(self, provider_ref: str, request: FrozenRequest) -> Outcome:
         answer = await self._get(f"{wire.INTENTS}/{_id(provider_ref)}")
-        intent = wire.read(answer, Intent) if answer.status_code == httpx.codes.OK else None
+        intent = decoded(answer, Intent) if answer.status_code == httpx.codes.OK else None
         if intent is None or intent.id != provider_ref:
             return Outcome(status="unknown", http_status=answer.status_code)
         return self._of_intent(intent, wire.asked(request, wire.ATTEMPT))
@@ -146,12 +143,9 @@ class Stripe:
         return self._frozen(wire.REFUNDS, fields)
 
     async def refund(self, request: FrozenRequest, key: str, *, replay: bool) -> RefundOutcome:
-        try:
-            answer = await self._post(request, key)
-        except _NEVER_SENT:
-            return RefundOutcome(status="unknown" if replay else "transient", code="unreachable")
-        except httpx.TransportError:
-            return RefundOutcome(status="unknown", code="no_answer")
+        answer = await answered(self._post(request, key), replay=replay)
+        if isinstance(answer, Silence):
+            return RefundOutcome(status=answer.status, code=answer.code)
         return outcomes.of_refund(answer, wire.asked(request, wire.REFUND), replay=replay)
 
     async def fetch_refund(self, provider_ref: str, request: FrozenRequest) -> RefundOutcome:
@@ -165,7 +159,7 @@ class Stripe:
             answer = await self._get(wire.BALANCE)
         except httpx.TransportError as error:
             return (f"{HOST} cannot be reached: {type(error).__name__}",)
-        balance = wire.read(answer, wire.Balance)
+        balance = decoded(answer, wire.Balance)
         match answer.status_code:
             case 200 if balance is not None and balance.livemode is self._key.live:
                 return ()
@@ -197,7 +191,7 @@ class Stripe:
         found: list[Intent] = []
         for _ in range(_PAGES_MAX):
             answer = await self._get(wire.INTENTS, query)
-            page = wire.read(answer, wire.Page) if answer.status_code == httpx.codes.OK else None
+            page = decoded(answer, wire.Page) if answer.status_code == httpx.codes.OK else None
             if page is None:
                 return _Look(found, complete=False, at=None)
             found += [one for one in page.data if _is_of(one, asked)]

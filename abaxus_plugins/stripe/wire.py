@@ -3,12 +3,10 @@
 Source: Stripe's API reference, version 2026-10-28.endive. Requests are forms, answers JSON.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-import httpx
 import msgspec
 
 from abaxus_core.plugin.payments import FrozenRequest
@@ -18,7 +16,6 @@ REFUNDS: Final = "/v1/refunds"
 BALANCE: Final = "/v1/balance"
 ATTEMPT: Final = "metadata[abaxus_attempt_id]"
 REFUND: Final = "metadata[abaxus_refund_id]"
-RETRY_AFTER_S_MAX: Final = 86_400
 FIELDS: Final = frozenset(
     {
         "amount",
@@ -43,7 +40,6 @@ FIELDS: Final = frozenset(
 """All that is sent, by name."""
 HEADERS: Final = frozenset({"authorization", "content-type", "idempotency-key", "stripe-version"})
 
-_SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
 T = TypeVar("T")
 
@@ -127,17 +123,3 @@ def asked(request: FrozenRequest, id_field: str) -> Asked:
 
 def fields_of(request: FrozenRequest) -> dict[str, str]:
     return dict(parse_qsl(request.body.decode(), strict_parsing=True))
-
-
-def read(answer: httpx.Response, kind: type[T]) -> T | None:
-    """The answer's body, or None where it is not one."""
-    try:
-        return msgspec.json.decode(answer.content, type=kind)
-    except msgspec.MsgspecError:
-        return None
-
-
-def retry_after_s(answer: httpx.Response) -> int | None:
-    """The seconds that Stripe asks to wait; a date is not read."""
-    text = answer.headers.get("Retry-After", "")
-    return min(int(text), RETRY_AFTER_S_MAX) if _SECONDS.fullmatch(text) else None

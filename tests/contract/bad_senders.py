@@ -23,7 +23,8 @@ from abaxus_core.plugin.email import (
     check,
     detail_of,
 )
-from abaxus_core.plugin.email_http import Rules, decoded, deliver
+from abaxus_core.plugin.email_http import Rules, deliver
+from abaxus_core.plugin.http import decoded
 from abaxus_core.plugin.settings import Token
 
 HOST = "mail.acme.example"

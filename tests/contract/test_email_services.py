@@ -8,7 +8,7 @@ import pytest
 
 from abaxus_core.errors import ConfigurationError
 from abaxus_core.kernel import plugin_manager
-from abaxus_core.plugin.email_http import retry_after_s
+from abaxus_core.plugin.http import retry_after_s
 from abaxus_core.plugin.settings import Token
 from abaxus_plugins.mailgun import wire as mailgun
 from abaxus_plugins.postmark import wire as postmark

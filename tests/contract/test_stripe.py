@@ -206,7 +206,7 @@ async def test_authentication_is_the_payers(error):
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7), ("999999999", 86_400), ("9" * 5000, None), ("soon", None), ("-1", None)],
+    [("7", 7), ("999999999", 999_999_999), ("9" * 5000, None), ("soon", None), ("-1", None)],
 )
 async def test_how_long_to_wait(header, seconds):
     body = {"error": {"code": "rate_limit"}}

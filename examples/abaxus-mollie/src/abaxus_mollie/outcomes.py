@@ -13,8 +13,8 @@ from typing import Final
 import httpx
 from msgspec.structs import replace
 
+from abaxus_core.plugin.http import decoded
 from abaxus_core.plugin.payments import Outcome, Retry
-from abaxus_mollie import wire
 from abaxus_mollie.wire import Asked, Payment, Refused
 
 _REASONS: Final[Mapping[str, tuple[str, Retry]]] = MappingProxyType(
@@ -75,11 +75,11 @@ def _of_charge(
     answer: httpx.Response, asked: Asked, *, profile: str, mode: str, replay: bool
 ) -> Outcome:
     if answer.status_code == httpx.codes.CREATED:
-        payment = wire.read(answer, Payment)
+        payment = decoded(answer, Payment)
         if payment is None:
             return Outcome(status="unknown", code="unreadable")
         return of_payment(payment, asked, profile=profile, mode=mode)
-    refused = wire.read(answer, Refused)
+    refused = decoded(answer, Refused)
     if refused is None or refused.status != answer.status_code:
         return Outcome(status="unknown", code="unreadable")
     return _of_refusal(refused, replay=replay)

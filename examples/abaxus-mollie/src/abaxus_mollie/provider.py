@@ -11,6 +11,7 @@ from uuid import UUID
 import httpx
 import msgspec
 
+from abaxus_core.plugin.http import Silence, answered, decoded
 from abaxus_core.plugin.payments import (
     Capabilities,
     ChargeRequest,
@@ -27,7 +28,6 @@ HOST: Final = "api.mollie.com"
 KEY_LIFE: Final = timedelta(hours=1)
 """Source: docs.mollie.com/reference/api-idempotency, read 2026-11."""
 
-_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _CUSTOMER: Final = re.compile(r"cst_[A-Za-z0-9]{1,64}")
 _MANDATE: Final = re.compile(r"mdt_[A-Za-z0-9]{1,64}")
 _PAYMENT: Final = re.compile(r"tr_[A-Za-z0-9]{1,64}")
@@ -84,17 +84,12 @@ class Mollie:
 
     async def charge(self, request: FrozenRequest, key: str, *, replay: bool) -> Outcome:
         headers = {**dict(request.headers), **self._authorization(), "Idempotency-Key": key}
-        try:
-            answer = await self._http.request(
-                request.method,
-                f"https://{HOST}{request.path}",
-                content=request.body,
-                headers=headers,
-            )
-        except _NEVER_SENT:
-            return Outcome(status="unknown" if replay else "transient", code="unreachable")
-        except httpx.TransportError:
-            return Outcome(status="unknown", code="no_answer")
+        sent = self._http.request(
+            request.method, f"https://{HOST}{request.path}", content=request.body, headers=headers
+        )
+        answer = await answered(sent, replay=replay)
+        if isinstance(answer, Silence):
+            return Outcome(status=answer.status, code=answer.code)
         return outcomes.of_charge(
             answer, _asked(request), profile=self._profile, mode=self._mode, replay=replay
         )
@@ -102,7 +97,7 @@ class Mollie:
     async def fetch(self, provider_ref: str, request: FrozenRequest) -> Outcome:
         reference = _reference(_PAYMENT, provider_ref, "a payment, tr_…")
         answer = await self._get(f"{wire.PAYMENTS}/{reference}")
-        payment = wire.read(answer, Payment) if answer.status_code == httpx.codes.OK else None
+        payment = decoded(answer, Payment) if answer.status_code == httpx.codes.OK else None
         if payment is None or payment.id != provider_ref:
             return Outcome(status="unknown", http_status=answer.status_code)
         return self._of_payment(payment, _asked(request))
@@ -125,7 +120,7 @@ class Mollie:
         query = {"limit": _PAGE_ROWS}
         for _ in range(_PAGES_MAX):
             answer = await self._get(f"/v2/customers/{customer}/payments", query)
-            page = wire.read(answer, wire.Page) if answer.status_code == httpx.codes.OK else None
+            page = decoded(answer, wire.Page) if answer.status_code == httpx.codes.OK else None
             if page is None:
                 break
             payments = page.embedded.payments

@@ -8,7 +8,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, TypeVar
 
-import httpx
 import msgspec
 
 PAYMENTS: Final = "/v2/payments"
@@ -100,11 +99,3 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     embedded: Embedded = msgspec.field(name="_embedded")
     links: Links = msgspec.field(name="_links")
-
-
-def read(answer: httpx.Response, kind: type[T]) -> T | None:
-    """The answer's body, or None where it is not one."""
-    try:
-        return msgspec.json.decode(answer.content, type=kind)
-    except msgspec.MsgspecError:
-        return None
