@@ -9,6 +9,7 @@ import os
 import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 import pytest
@@ -25,12 +26,14 @@ SEED: Final = 20_260_510
 CALLERS: Final = 8
 ASKED_MAX: Final = 100
 PAUSE_MAX_MS: Final = 200
-# An attempt that failed for the fifth time waits for an hour: SPEED makes seconds of it.
+# An attempt that failed for the fourth time waits for ten minutes: SPEED makes seconds of it.
 SPEED: Final = 240
 LOOKED_AFTER_MAX_S: Final = 120
 REQUESTS_PER_FAULT: Final = 3
 # More would have attempts wait for hours and days, as they must when a provider is down.
 SENDS_SPOILED_MAX: Final = 4
+LATEST: Final = "SELECT max(next_check_at) FROM payments WHERE settled_at IS NULL"
+LONG: Final = timedelta(minutes=30)
 WORST: Final = "SELECT max(sends) FROM payments WHERE settled_at IS NULL"
 # A kill for so many charges, at least.
 CHARGES_PER_KILL: Final = 4
@@ -103,19 +106,38 @@ class Storm:
                     return
 
     async def rage(self, callers: "asyncio.Future[object]") -> None:
-        """While somebody calls: a fault now and then, and a kill for some charges."""
+        """While somebody calls, and no attempt has had its share of bad luck: a fault now and then,
+        and a kill for some charges."""
         while not callers.done():
             await self.pause()
-            due = len(self.it.fake.heard) >= self.faults * REQUESTS_PER_FAULT
-            if due and await self.sends_at_most() < SENDS_SPOILED_MAX:
+            await self.skip_the_waiting()
+            if await self.sends_at_most() >= SENDS_SPOILED_MAX:
+                continue
+            if len(self.it.fake.heard) >= self.faults * REQUESTS_PER_FAULT:
                 self.it.fake.faults.append(self.dice.choice(FAULTS))
                 self.faults += 1
             if self.killed.total() * CHARGES_PER_KILL > self.paid:
                 continue
             place = self.dice.randrange(len(self.members))
-            await self.it.up.kill(self.members[place])
-            self.killed[self.members[place].kind] += 1
+            await self.kill(self.members[place])
             self.members[place] = await self.it.again(self.members[place])
+
+    async def kill(self, member: Member) -> None:
+        await self.it.up.kill(member)
+        self.killed[member.kind] += 1
+
+    async def skip_the_waiting(self) -> None:
+        """Have the hours go by that an unlucky attempt waits for: for the fake, and for processes
+        that all start anew, so that no two of them are hours apart.
+        """
+        async with self.it.context.database.connection() as conn:
+            latest = await conn.fetchval(LATEST)
+        if latest is None or latest - self.it.clock() < LONG:
+            return
+        for member in self.members:
+            await self.kill(member)
+        self.it.wait(latest - self.it.clock())
+        self.members = [await self.it.again(member) for member in self.members]
 
     async def sends_at_most(self) -> int:
         """How often the attempt was sent that has had the worst luck of those under way."""
