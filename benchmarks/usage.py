@@ -6,23 +6,19 @@ have made of them, which is checked; all contenders must come to the same sums.
 """
 
 import asyncio
-import contextlib
-import shutil
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
 from typing import Any
 
-from abaxus_core.kernel import embedded_postgres, log
 from abaxus_core.kernel.database import Connection, PoolSettings, connect, schema_of
 from abaxus_core.kernel.migrations import migrate
 from abaxus_core.repositories import events, rollups
 from abaxus_core.repositories.events import Aggregate, Window
 from benchmarks.report import Figure, at_least, interleaved, median_of, publish, shown
+from benchmarks.servers import durable
 
 EVENTS = 10_000_000
 CUSTOMERS = 1_000
@@ -114,19 +110,6 @@ EVERYBODY = _windows(range(1, CUSTOMERS + 1))
 BIG = _windows([BIG_CUSTOMER])
 TYPICAL = _windows([TYPICAL_CUSTOMER])
 SAMPLED = EVERYBODY[len(BIG) :: SAMPLE_EVERY]
-
-
-@contextlib.contextmanager
-def _cluster() -> Iterator[str]:
-    home = Path(tempfile.mkdtemp(prefix="abaxus-bench-"))
-    home.chmod(0o755)
-    try:
-        with embedded_postgres.running(
-            home / "postgres", profile=embedded_postgres.DURABLE, settings=SETTINGS
-        ) as server:
-            yield server.dsn()
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 async def _fill(dsn: str) -> Any:
@@ -265,9 +248,8 @@ def _figures(took: dict[str, list[int]], events_stored: int, days: int) -> list[
 
 
 def main() -> None:
-    log.configure("warning", "json")
-    with _cluster() as dsn, asyncio.Runner() as runner:
-        conn: Any = runner.run(_fill(dsn))
+    with durable(SETTINGS) as server, asyncio.Runner() as runner:
+        conn: Any = runner.run(_fill(server.dsn()))
         books = runner.run(conn.fetchrow(BOOKS))
         assert books["agree"], "rollups must equal raw events"
         run = _Contenders(runner, conn)

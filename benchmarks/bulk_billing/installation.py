@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from typing import Any, Final
 
 import asyncpg
@@ -21,11 +18,12 @@ import psutil
 from abaxus_core.domain.charges import Package, PerUnit, Tier, Tiered, UsageCharge, Volume
 from abaxus_core.domain.periods import Cadence, add_months
 from abaxus_core.domain.plans import PlanVersion
-from abaxus_core.kernel import embedded_postgres, log, migrations
+from abaxus_core.kernel import migrations
 from abaxus_core.kernel.database import PoolSettings, schema_of
 from abaxus_core.kernel.embedded_postgres import Server
 from abaxus_core.repositories import price_plans
 from benchmarks.bulk_billing import statements as sql
+from benchmarks.servers import durable
 
 METRICS: Final = 5
 EVENTS_PER_CUSTOMER: Final = 100
@@ -104,16 +102,8 @@ class Cluster:
 @contextmanager
 def running() -> Iterator[Cluster]:
     """A fresh durable cluster."""
-    log.configure("warning", "json")
-    home = Path(mkdtemp(prefix="abaxus-bench-"))
-    home.chmod(0o755)
-    try:
-        with embedded_postgres.running(
-            home / "postgres", profile=embedded_postgres.DURABLE, settings=SETTINGS
-        ) as server:
-            yield Cluster(server)
-    finally:
-        rmtree(home, ignore_errors=True)
+    with durable(SETTINGS) as server:
+        yield Cluster(server)
 
 
 async def connect(dsn: str) -> Any:

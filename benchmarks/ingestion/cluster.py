@@ -7,18 +7,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 
 import asyncpg
 import msgspec
 
-from abaxus_core.kernel import embedded_postgres, log, migrations
+from abaxus_core.kernel import migrations
 from abaxus_core.kernel.embedded_postgres import Server
 from abaxus_core.repositories import inbox
 from benchmarks.ingestion import feed
 from benchmarks.ingestion.child import BACKLOG_MAX, POOL, SCHEMA, Done
+from benchmarks.servers import durable
 
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -123,16 +121,8 @@ class Bench:
 @contextmanager
 def running() -> Iterator[Bench]:
     """A fresh durable cluster."""
-    log.configure("warning", "json")
-    home = Path(mkdtemp(prefix="abaxus-bench-"))
-    home.chmod(0o755)
-    try:
-        with embedded_postgres.running(
-            home / "postgres", profile=embedded_postgres.DURABLE, settings=SETTINGS
-        ) as server:
-            yield Bench(server)
-    finally:
-        rmtree(home, ignore_errors=True)
+    with durable(SETTINGS) as server:
+        yield Bench(server)
 
 
 async def check_books(bench: Bench) -> None:
