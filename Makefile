@@ -82,11 +82,12 @@ what-leaves: env ## Write docs/what-leaves-your-network.md from what the plugins
 
 lock: ## Lock the dependencies again (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
-	  --quiet pyproject.toml --extra embedded -o requirements/run.txt
+	  --quiet pyproject.toml --extra embedded --extra redis --extra uvicorn -o requirements/run.txt
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
-	  --quiet pyproject.toml --extra embedded --group dev -c requirements/run.txt -o requirements/dev.txt
+	  --quiet pyproject.toml --extra embedded --extra redis --extra uvicorn --group dev -c requirements/run.txt -o requirements/dev.txt
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
-	  --quiet pyproject.toml -c requirements/run.txt -o requirements/image.txt
+	  --quiet pyproject.toml --extra redis --extra uvicorn -c requirements/run.txt \
+	  -o requirements/image.txt
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --quiet --group bench -c requirements/dev.txt -o requirements/bench.txt
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import msgspec
 import pytest
-from structlog.testing import capture_logs
 
 from abaxus_core.domain.instants import microseconds
 from abaxus_core.kernel import sql
@@ -24,6 +23,7 @@ from abaxus_core.worker import handlers
 from tests.support.audit_chain import append_entries, found_in, seals, waiting, write_entries
 from tests.support.clock import FakeClock
 from tests.support.jobs import QUICK
+from tests.support.logs import logged_by
 from tests.support.metering import T0, context_of, fetch
 from tests.support.plans import walk
 from tests.support.postgres import SETTINGS, Cluster, TestDatabases
@@ -103,7 +103,7 @@ async def test_the_head_is_the_last_seal_and_is_logged(context: Context, live: D
     await write_entries(live)
     await audit_seals.seal(context)
     await write_entries(live)
-    with capture_logs() as lines:
+    with logged_by(audit_seals) as lines:
         await audit_seals.seal(context)
     async with live.connection() as conn:
         head = await audit_chain.head(conn)

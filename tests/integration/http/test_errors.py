@@ -4,14 +4,14 @@ import asyncio
 
 import httpx
 import pytest
-import structlog
-from structlog.testing import capture_logs
 
 from abaxus_core.errors import InvariantBroken, RateLimited
+from abaxus_core.http import edge
 from abaxus_core.http.answers import Answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from tests.support.api import Api, error_of, serving
 from tests.support.clock import FakeClock
+from tests.support.logs import logged_by
 from tests.support.postgres import TestDatabases
 
 
@@ -60,8 +60,7 @@ async def faulty(databases: TestDatabases, clock: FakeClock, error: Exception) -
 async def test_a_bug_is_loud_inside_and_quiet_outside(
     databases: TestDatabases, clock: FakeClock, error: Exception
 ) -> None:
-    structlog.configure(cache_logger_on_first_use=False)
-    with capture_logs() as lines:
+    with logged_by(edge) as lines:
         response = await faulty(databases, clock, error)
     assert error_of(response) == (500, "INTERNAL", None)
     assert str(error) not in response.text
@@ -86,8 +85,7 @@ async def test_a_backlog_says_when_to_come_back(databases: TestDatabases, clock:
 
 
 async def test_a_log_line_has_ids_and_no_bodies(api: Api) -> None:
-    structlog.configure(cache_logger_on_first_use=False)
-    with capture_logs() as lines:
+    with logged_by(edge) as lines:
         await api.client.post("/v1/metrics", json={"key": "calls", "aggregation": "swordfish"})
     (line,) = [line for line in lines if line["event"] == "request"]
     assert line["status"] == 422
