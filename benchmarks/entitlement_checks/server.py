@@ -1,0 +1,157 @@
+"""The server side: an API process as it is, with a bare Starlette route and a clock beside it.
+
+    /v1/entitlements/check          ours, untouched
+    /timed/check, /timed/nothing    the same handler between two looks at the clock; one that waits
+                                    for nothing but its next turn
+    /bare                           Starlette alone, with the bytes and headers of an answer of ours
+    /bench/times, /bench/bare       the clock's times since last asked; what /bare shall answer
+
+Only what is asked for runs. `python -m benchmarks.entitlement_checks.server`, settings from the
+environment.
+"""
+
+import asyncio
+import os
+from array import array
+from time import perf_counter_ns
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from abaxus_core import app
+from abaxus_core.app import App
+from abaxus_core.http.answers import Answer, answer
+from abaxus_core.http.app import build
+from abaxus_core.http.endpoint import Call, Endpoint, Handler
+from abaxus_core.http.routes import ENDPOINTS
+from abaxus_core.http.server import serve
+from abaxus_core.kernel import config, log
+from abaxus_core.kernel.lifecycle import stop_on_signals
+
+CHECK: Final = "/v1/entitlements/check"
+TIMED_CHECK: Final = "/timed/check"
+TIMED_NOTHING: Final = "/timed/nothing"
+BARE: Final = "/bare"
+TIMES: Final = "/bench/times"
+TO_BE_BARE: Final = "/bench/bare"
+TIMES_MAX: Final = 200_000
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    count: int
+    p50_ns: int
+    p99_ns: int
+
+
+class Imitated(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer of ours, for /bare to give: what the server adds by itself is not in `headers`."""
+
+    headers: dict[str, str]
+    body: str
+
+
+class _Clock:
+    """The last TIMES_MAX times."""
+
+    def __init__(self) -> None:
+        self._took_ns = array("q", bytes(8 * TIMES_MAX))
+        self._count = 0
+
+    def timed(self, handler: Handler) -> Handler:
+        """The handler, from its entry to its answer."""
+
+        async def timed(call: Call[Any, Any]) -> Answer:
+            since_ns = perf_counter_ns()
+            given = await handler(call)
+            self._took_ns[self._count % TIMES_MAX] = perf_counter_ns() - since_ns
+            self._count += 1
+            return given
+
+        return timed
+
+    async def read(self, _request: Request) -> Response:
+        """The times since the last reading."""
+        took_ns = sorted(self._took_ns[: min(self._count, TIMES_MAX)])
+        last = len(took_ns) - 1
+        times = Times(
+            count=self._count,
+            p50_ns=took_ns[last * 50 // 100] if took_ns else 0,
+            p99_ns=took_ns[last * 99 // 100] if took_ns else 0,
+        )
+        self._count = 0
+        return Response(msgspec.json.encode(times))
+
+
+class _Bare:
+    def __init__(self) -> None:
+        self._imitated = Imitated(headers={}, body="")
+        self._body = b""
+
+    async def imitate(self, request: Request) -> Response:
+        self._imitated = msgspec.json.decode(await request.body(), type=Imitated)
+        self._body = self._imitated.body.encode()
+        return Response(b"{}")
+
+    async def get(self, _request: Request) -> Response:
+        return Response(self._body, headers=self._imitated.headers)
+
+
+def _application(opened: App) -> Any:
+    clock, bare = _Clock(), _Bare()
+    check = next(each for each in ENDPOINTS if (each.method, each.path) == ("GET", CHECK))
+    ours = build(
+        opened.contexts,
+        opened.settings,
+        opened.telemetry,
+        resources=(
+            *ENDPOINTS,
+            _as(check, TIMED_CHECK, clock.timed(check.handler)),
+            _as(check, TIMED_NOTHING, clock.timed(_nothing)),
+        ),
+    )
+    starlette = Starlette(
+        routes=[
+            Route(BARE, bare.get),
+            Route(TIMES, clock.read),
+            Route(TO_BE_BARE, bare.imitate, methods=["POST"]),
+        ]
+    )
+
+    async def either(scope: Any, receive: Any, send: Any) -> None:
+        is_bare = scope["type"] == "http" and scope["path"].startswith("/b")
+        await (starlette if is_bare else ours)(scope, receive, send)
+
+    return either
+
+
+def _as(endpoint: Endpoint, path: str, handler: Handler) -> Endpoint:
+    return Endpoint(
+        method="GET",
+        path=path,
+        handler=handler,
+        scope=endpoint.scope,
+        query=endpoint.query,
+        answers=endpoint.answers,
+        summary="For the benchmark",
+        tag="benchmark",
+    )
+
+
+async def _nothing(_call: Call[Any, Any]) -> Answer:
+    await asyncio.sleep(0)
+    return answer(200, {})
+
+
+async def _serve() -> None:
+    settings = config.load(os.environ)
+    log.configure(settings.log_level, settings.log_format)
+    async with stop_on_signals() as stop, app.opened(os.environ, process="api") as opened:
+        await serve(_application(opened), host="127.0.0.1", port=settings.port, stop=stop)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())
