@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from decimal import Decimal
 from http.client import HTTPConnection
 from pathlib import Path
 from shutil import rmtree
@@ -129,15 +130,22 @@ class Fleet:
         return headers, answer
 
     def load(
-        self, api: Api, path: str, *, connections: int, for_ns: int, rate: int | None = None
+        self,
+        api: Api,
+        path: str,
+        *,
+        customers: int,
+        connections: int,
+        for_ns: int,
+        rate: int | None = None,
     ) -> Measured:
-        """A closed loop, or an open one of `rate` requests a second."""
+        """A closed loop, or an open one of `rate` requests a second, for some customers."""
         self._runs += 1
         order = caller.Order(
             port=api.port,
             path=path,
             key=self._key,
-            customers=self._shape.customers,
+            customers=customers,
             connections=connections,
             for_ns=for_ns,
             rate=rate,
@@ -159,31 +167,33 @@ class Fleet:
     def metrics(self, api: Api) -> str:
         return self._ask(api, "GET", "/metrics")[1].decode()
 
-    def _used(self, api: Api) -> dict[str, int]:
-        return {
-            "server": _cpu_ns(api.process),
-            "PostgreSQL": cpu_us(self._postgres) * 1_000,
-            "Redis": _cpu_ns(self._redis),
-            "feed": sum(map(_cpu_ns, self._meanwhile)),
-        }
+    def cores(self) -> dict[str, Decimal]:
+        """How many cores each had on average since the start; others are none of ours."""
+        took_ns = perf_counter_ns() - self._since_ns
+        used = {who: ns - self._before[who] for who, ns in self._everything().items()}
+        used["others"] = used.pop("all") - sum(used.values())
+        return {who: Decimal(ns) / took_ns for who, ns in used.items()}
 
-    def _everything(self) -> tuple[int, int]:
-        """CPU time of the whole machine, and of all that is ours, in ns."""
+    def _everything(self) -> dict[str, int]:
+        """CPU time until now, in ns."""
         times = psutil.cpu_times()
         busy = sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
-        ours = [each.process for each in self.apis] + [*self._meanwhile, self._redis]
-        ours += [psutil.Process(), psutil.Process(self._caller.pid)]
-        return (
-            round(busy * SECOND_NS),
-            sum(map(_cpu_ns, ours)) + cpu_us(self._postgres) * 1_000,
-        )
+        return {
+            "all": round(busy * SECOND_NS),
+            "the measured servers": sum(_cpu_ns(each.process) for each in self.apis),
+            "the client": _cpu_ns(psutil.Process(self._caller.pid)) + _cpu_ns(psutil.Process()),
+            **self._shared(),
+        }
 
-    def strangers_ns(self) -> int:
-        """CPU time a second that others than us have had since the start."""
-        busy_ns, ours_ns = (
-            now - then for now, then in zip(self._everything(), self._before, strict=True)
-        )
-        return (busy_ns - ours_ns) * SECOND_NS // (perf_counter_ns() - self._since_ns)
+    def _used(self, api: Api) -> dict[str, int]:
+        return {"server": _cpu_ns(api.process), **self._shared()}
+
+    def _shared(self) -> dict[str, int]:
+        return {
+            "PostgreSQL": cpu_us(self._postgres) * 1_000,
+            "Redis": _cpu_ns(self._redis),
+            "the feed, its API and its worker": sum(map(_cpu_ns, self._meanwhile)),
+        }
 
     def stop_feeding(self) -> Fed:
         """What was fed; fails unless all of it has landed or is in force."""
