@@ -1,14 +1,26 @@
 """Fixtures: a PostgreSQL cluster a session, a migrated database a test, a clock, ids."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 import pytest
 
+from abaxus_core.kernel import event_loop
 from abaxus_core.kernel.database import Database
 from abaxus_core.kernel.embedded_postgres import DURABLE, THROW_AWAY
 from abaxus_core.kernel.ids import Ids
 from tests.support.clock import FakeClock
 from tests.support.postgres import Cluster, TestDatabases, fresh_databases, running_server
+from tests.support.servers import ASGI_SERVER
+
+# What is a process of ours inherits it, or takes it from `servers` where it inherits nothing.
+os.environ["ASGI_SERVER"] = ASGI_SERVER
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on the loop that processes run on."""
+    return {"ours": event_loop.new_event_loop}
 
 
 @pytest.fixture(scope="session")

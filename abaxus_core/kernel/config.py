@@ -7,8 +7,9 @@ the prefix of its provider (kernel/plugin_manager.py).
 
 from collections.abc import Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
 import msgspec
 from babel import Locale, UnknownLocaleError
@@ -18,11 +19,13 @@ from abaxus_core.kernel import environment
 from abaxus_core.plugin.email import is_mail_address
 from abaxus_core.plugin.settings import ByteSize, Secret
 
+AsgiServer: TypeAlias = Literal["hypercorn", "uvicorn"]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 MASTER_KEY_LENGTH_MIN: Final = 32
 BODY_SIZE_MAX: Final = 10 << 20
 EMAIL_FROM_UNSET: Final = "billing@abaxus.invalid"
+UVICORN_MODULES: Final = ("uvicorn", "httptools")
 
 
 class PostgresUrl(Secret):
@@ -114,7 +117,7 @@ class Settings(DatabaseSettings, frozen=True, kw_only=True):
     api_master_key: MasterKey
     api_rate_limit_rpm: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 6000
     api_max_body_size: BodySize = BodySize(1 << 20)
-    asgi_server: Literal["hypercorn"] = "hypercorn"
+    asgi_server: AsgiServer = "hypercorn"
     cors_allowed_origins: tuple[Origin, ...] = ()
     port: Port = 8080
 
@@ -159,6 +162,10 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
     settings, faults = environment.read(environ, Settings)
     if environ.get("EMAIL_PROVIDER") and not environ.get("EMAIL_FROM"):
         faults.append("EMAIL_FROM is not set, and EMAIL_PROVIDER is")
+    if environ.get("ASGI_SERVER", "").strip() == "uvicorn" and not all(
+        map(find_spec, UVICORN_MODULES)
+    ):
+        faults.append("ASGI_SERVER is uvicorn, which is not installed: pip install abaxus[uvicorn]")
     return (None if faults else settings), faults
 
 
