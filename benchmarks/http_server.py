@@ -20,7 +20,7 @@ from abaxus_core.http import app, server
 from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.routes import ENDPOINTS
-from abaxus_core.kernel import config, log, migrations
+from abaxus_core.kernel import config, event_loop, log, migrations
 from abaxus_core.kernel.database import Database, PoolSettings, open_databases
 from abaxus_core.services import api_keys
 from abaxus_core.services.documents.opening import documents_of
@@ -57,7 +57,13 @@ async def _serve(dsn: str, port: int) -> None:
         contexts = {mode: _context(databases.of(mode), dsn, telemetry) for mode in ("live", "test")}
         issued = await perform(contexts["live"], "system", _first_key(contexts["live"]))
         print(issued.secret.reveal(), flush=True)
-        await server.serve(_both(contexts), host="127.0.0.1", port=port, stop=asyncio.Event())
+        await server.serve(
+            _both(contexts),
+            server="hypercorn",
+            host="127.0.0.1",
+            port=port,
+            stop=asyncio.Event(),
+        )
 
 
 def _both(contexts: Mapping[str, Context]) -> Any:
@@ -145,4 +151,4 @@ def _first_key(context: Context) -> Callable[[Work], Awaitable[api_keys.Issued]]
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1], int(sys.argv[2])))
+    event_loop.run(_serve(sys.argv[1], int(sys.argv[2])))

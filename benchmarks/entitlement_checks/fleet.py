@@ -33,7 +33,7 @@ from benchmarks.entitlement_checks.server import Imitated, Times
 from benchmarks.report import SECOND_NS
 from benchmarks.servers import cpu_us, durable, free_port, wait_until_listening
 
-SERVERS: Final = ("hypercorn",)
+SERVERS: Final = ("hypercorn", "uvicorn")
 REDIS, POSTGRESQL = "Redis", "PostgreSQL"
 MASTER_KEY: Final = "benchmark" * 4
 SERVERS_OWN_HEADERS: Final = frozenset({"content-length", "date", "server"})

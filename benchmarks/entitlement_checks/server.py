@@ -29,7 +29,7 @@ from abaxus_core.http.app import build
 from abaxus_core.http.endpoint import Call, Endpoint, Handler
 from abaxus_core.http.routes import ENDPOINTS
 from abaxus_core.http.server import serve
-from abaxus_core.kernel import config, log
+from abaxus_core.kernel import config, event_loop, log
 from abaxus_core.kernel.lifecycle import stop_on_signals
 
 CHECK: Final = "/v1/entitlements/check"
@@ -150,8 +150,14 @@ async def _serve() -> None:
     settings = config.load(os.environ)
     log.configure(settings.log_level, settings.log_format)
     async with stop_on_signals() as stop, app.opened(os.environ, process="api") as opened:
-        await serve(_application(opened), host="127.0.0.1", port=settings.port, stop=stop)
+        await serve(
+            _application(opened),
+            server=settings.asgi_server,
+            host="127.0.0.1",
+            port=settings.port,
+            stop=stop,
+        )
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    event_loop.run(_serve())
