@@ -198,7 +198,7 @@ def run(order: Order) -> Report:
 def _requests(path: str, key: str, customers: int) -> list[bytes]:
     chance = random.Random(path)
     return [
-        http_load.request("GET", f"{path}?{population.check(chance, customers)}", key=key)
+        http_load.request("GET", f"{path}?{population.query(chance, customers)}", key=key)
         for _ in range(REQUESTS)
     ]
 

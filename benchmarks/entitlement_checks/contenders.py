@@ -1,18 +1,20 @@
 """What is asked of an API process, and what came of it, round by round."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from statistics import median
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from benchmarks.entitlement_checks import server
-from benchmarks.entitlement_checks.fleet import REDIS, Api, Fleet, Measured
+from benchmarks.entitlement_checks.fleet import POSTGRESQL, REDIS, Api, Fleet, Measured
 from benchmarks.entitlement_checks.installation import Shape
-from benchmarks.entitlement_checks.server import Times
+from benchmarks.entitlement_checks.server import Calls, Times
 from benchmarks.report import interleaved, median_of
+
+T = TypeVar("T")
 
 NS_PER_MS: Final = 1_000_000
 CLOSED_CONNECTIONS: Final = 32
@@ -26,12 +28,16 @@ _PATHS: Final[Mapping[Kind, str]] = {
     "bare GET": server.BARE,
     "check": server.CHECK,
     "hot check": server.CHECK,
+    "nothing": server.TIMED_NOTHING,
 }
 _TIMED_PATHS: Final[Mapping[Kind, str]] = {
     "check": server.TIMED_CHECK,
     "hot check": server.TIMED_CHECK,
     "nothing": server.TIMED_NOTHING,
 }
+
+
+_ONLY: Final[Mapping[Kind, str]] = {"hot check": REDIS, "nothing": POSTGRESQL}
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,31 +51,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests of a kind to an API process; `rate` None: a closed loop.
+    """Requests of a kind to an API process, so many at once; `rate` None: a closed loop.
 
-    `timed`: by way of the clock in the process.
+    `clock`: measured in the process, where they come over HTTP or only the handler is called.
     """
 
     api: Api
     kind: Kind
-    connections: int = CLOSED_CONNECTIONS
+    at_once: int = CLOSED_CONNECTIONS
     rate: int | None = None
-    timed: bool = False
-
-    @property
-    def path(self) -> str:
-        return (_TIMED_PATHS if self.timed else _PATHS)[self.kind]
+    clock: Literal["over HTTP", "called"] | None = None
 
     @property
     def name(self) -> str:
         return f"{self.api.server}, {self.api.store}: {self.kind}"
-
-
-class Ran(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a round."""
-
-    load: Measured
-    times: Times | None
 
 
 class Results:
@@ -78,10 +73,9 @@ class Results:
     What else the machine does weighs on both sides of a round alike.
     """
 
-    def __init__(self, rounds: Sequence[Ran]) -> None:
-        self.rounds = rounds
-        self._reports = [each.load.report for each in rounds]
-        self._times = [each.times for each in rounds if each.times is not None]
+    def __init__(self, rounds: Sequence[Measured]) -> None:
+        self._rounds = rounds
+        self._reports = [each.report for each in rounds]
 
     @property
     def rate(self) -> Decimal:
@@ -100,19 +94,11 @@ class Results:
         return median_of([each.late_p99_ns for each in self._reports]) / NS_PER_MS
 
     @property
-    def in_handler_p50_ms(self) -> Decimal:
-        return median_of([each.p50_ns for each in self._times]) / NS_PER_MS
-
-    @property
-    def in_handler_p99_ms(self) -> Decimal:
-        return median_of([each.p99_ns for each in self._times]) / NS_PER_MS
-
-    @property
     def lost(self) -> int:
         return sum(each.lost for each in self._reports)
 
     def cpu_us_each(self, part: str) -> Decimal:
-        return median_of([each.load.cpu_us_each(part) for each in self.rounds])
+        return median_of([each.cpu_us_each(part) for each in self._rounds])
 
     def rate_over(self, other: "Results") -> Decimal:
         return _ratio([each.rate for each in self._reports], [each.rate for each in other._reports])
@@ -131,36 +117,80 @@ def contend(
     fleet: Fleet, plan: Plan, contenders: Mapping[str, Contender], rounds: int
 ) -> dict[str, Results]:
     """Run all in turn, round after round; what each came to, by the name it was given."""
-    ran: dict[str, list[Ran]] = {name: [] for name in contenders}
-
-    def run(name: str) -> int:
-        ran[name].append(_run(fleet, plan, contenders[name]))
-        return ran[name][-1].load.report.rate
-
-    interleaved({name: partial(run, name) for name in contenders}, rounds)
-    return {name: Results(each) for name, each in ran.items()}
+    loads = _in_turn(lambda each: _load(fleet, plan, each), contenders, rounds)
+    return {name: Results(each) for name, each in loads.items()}
 
 
-def _run(fleet: Fleet, plan: Plan, contender: Contender) -> Ran:
-    if contender.timed:
-        fleet.times(contender.api)
+def contend_in_handler(
+    fleet: Fleet, plan: Plan, contenders: Mapping[str, Contender]
+) -> dict[str, Times]:
+    """The same for the time from a handler's entry to its answer; medians of the rounds."""
+    times = _in_turn(lambda each: _times(fleet, plan, each), contenders, plan.rounds_few)
+    return {name: _median_times(each) for name, each in times.items()}
+
+
+def _in_turn(
+    run: Callable[[Contender], T], contenders: Mapping[str, Contender], rounds: int
+) -> dict[str, list[T]]:
+    ran: dict[str, list[T]] = {name: [] for name in contenders}
+
+    def run_and_keep(name: str) -> int:
+        ran[name].append(run(contenders[name]))
+        return len(ran[name])
+
+    interleaved({name: partial(run_and_keep, name) for name in contenders}, rounds)
+    return ran
+
+
+def _load(fleet: Fleet, plan: Plan, contender: Contender) -> Measured:
     load = fleet.load(
         contender.api,
-        contender.path,
-        connections=contender.connections,
+        (_TIMED_PATHS if contender.clock else _PATHS)[contender.kind],
+        connections=contender.at_once,
         for_ns=plan.closed_ns if contender.rate is None else plan.open_ns,
         rate=contender.rate,
-        customers=HOT_CUSTOMERS if contender.kind == "hot check" else plan.shape.customers,
+        customers=_customers(plan, contender),
     )
     assert contender.rate is not None or not load.report.lost, (contender, load)
-    return Ran(load=load, times=fleet.times(contender.api) if contender.timed else None)
+    return load
+
+
+def _times(fleet: Fleet, plan: Plan, contender: Contender) -> Times:
+    fleet.times(contender.api)
+    if contender.clock == "over HTTP":
+        _load(fleet, plan, contender)
+    else:
+        fleet.call(
+            contender.api,
+            Calls(
+                at_once=contender.at_once,
+                customers=_customers(plan, contender),
+                for_ns=plan.closed_ns,
+            ),
+        )
+    return fleet.times(contender.api)
+
+
+def _customers(plan: Plan, contender: Contender) -> int:
+    return HOT_CUSTOMERS if contender.kind == "hot check" else plan.shape.customers
+
+
+def _median_times(rounds: Sequence[Times]) -> Times:
+    return Times(
+        count=sum(each.count for each in rounds),
+        p50_ns=int(median_of([each.p50_ns for each in rounds])),
+        p99_ns=int(median_of([each.p99_ns for each in rounds])),
+    )
 
 
 def of_kinds(fleet: Fleet, *kinds: Kind) -> list[Contender]:
-    """These kinds of requests to each process; hot ones only where there is a cache."""
+    """These kinds of requests to each process; hot ones only where there is a cache.
+
+    Nothing is the same with a cache and without.
+    """
     return [
         Contender(api=api, kind=kind)
         for api in fleet.apis
         for kind in kinds
-        if kind != "hot check" or api.store == REDIS
+        if _ONLY.get(kind, api.store) == api.store
     ]

@@ -29,7 +29,7 @@ from benchmarks.entitlement_checks import statements as sql
 from benchmarks.entitlement_checks.caller import Report
 from benchmarks.entitlement_checks.feeder import Fed
 from benchmarks.entitlement_checks.installation import Shape
-from benchmarks.entitlement_checks.server import Imitated, Times
+from benchmarks.entitlement_checks.server import Calls, Imitated, Times
 from benchmarks.report import SECOND_NS
 from benchmarks.servers import cpu_us, durable, free_port, wait_until_listening
 
@@ -163,6 +163,10 @@ class Fleet:
     def times(self, api: Api) -> Times:
         """What the clock of the process has measured since it was last read."""
         return msgspec.json.decode(self._ask(api, "GET", server.TIMES)[1], type=Times)
+
+    def call(self, api: Api, calls: Calls) -> None:
+        """Let the process call its own handler."""
+        self._ask(api, "POST", server.CALLS, msgspec.json.encode(calls))
 
     def metrics(self, api: Api) -> str:
         return self._ask(api, "GET", "/metrics")[1].decode()

@@ -18,8 +18,13 @@ def customer_id(number: int) -> str:
     return f"customer-{number}"
 
 
-def check(chance: random.Random, customers: int) -> str:
+def drawn(chance: random.Random, customers: int) -> tuple[str, str]:
+    """A customer and a feature to be checked."""
+    (feature_key,) = chance.choices(FEATURES, WEIGHTS)
+    return customer_id(customer_no(chance, customers)), feature_key
+
+
+def query(chance: random.Random, customers: int) -> str:
     """The query of a check."""
-    customer = customer_id(customer_no(chance, customers))
-    (feature,) = chance.choices(FEATURES, WEIGHTS)
-    return f"customer_id={customer}&feature_key={feature}"
+    customer, feature_key = drawn(chance, customers)
+    return f"customer_id={customer}&feature_key={feature_key}"

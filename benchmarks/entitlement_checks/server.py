@@ -4,6 +4,7 @@
     /timed/check, /timed/nothing    the same handler between two looks at the clock; one that waits
                                     for nothing but its next turn
     /bare                           Starlette alone, with the bytes and headers of an answer of ours
+    /bench/calls                    calls the timed handler, so many at once, without HTTP
     /bench/times, /bench/bare       the clock's times since last asked; what /bare shall answer
 
 Only what is asked for runs. `python -m benchmarks.entitlement_checks.server`, settings from the
@@ -12,7 +13,9 @@ environment.
 
 import asyncio
 import os
+import random
 from array import array
+from itertools import cycle, islice
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -31,20 +34,30 @@ from abaxus_core.http.routes import ENDPOINTS
 from abaxus_core.http.server import serve
 from abaxus_core.kernel import config, event_loop, log
 from abaxus_core.kernel.lifecycle import stop_on_signals
+from abaxus_core.services.work import Context
+from benchmarks.entitlement_checks import population
 
 CHECK: Final = "/v1/entitlements/check"
 TIMED_CHECK: Final = "/timed/check"
 TIMED_NOTHING: Final = "/timed/nothing"
 BARE: Final = "/bare"
+CALLS: Final = "/bench/calls"
 TIMES: Final = "/bench/times"
 TO_BE_BARE: Final = "/bench/bare"
 TIMES_MAX: Final = 200_000
+CALLS_DRAWN: Final = 10_000
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     p50_ns: int
     p99_ns: int
+
+
+class Calls(msgspec.Struct, frozen=True, kw_only=True):
+    at_once: int
+    customers: int
+    for_ns: int
 
 
 class Imitated(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,16 +113,59 @@ class _Bare:
         return Response(self._body, headers=self._imitated.headers)
 
 
+class _Callers:
+    """As many as are asked for, each of which calls the handler again when it has answered."""
+
+    def __init__(self, context: Context, check: Endpoint, timed: Handler) -> None:
+        self._context = context
+        self._query = check.query
+        self._handler = timed
+
+    async def call(self, request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=Calls)
+        calls = [self._call(*each) for each in _drawn(asked.customers)]
+        until_ns = perf_counter_ns() + asked.for_ns
+
+        async def caller(first: int) -> None:
+            for call in islice(cycle(calls), first, None):
+                await self._handler(call)
+                if perf_counter_ns() > until_ns:
+                    return
+
+        step = len(calls) // asked.at_once
+        await asyncio.gather(*(caller(number * step) for number in range(asked.at_once)))
+        return Response(b"{}")
+
+    def _call(self, customer_id: str, feature_key: str) -> Call[Any, Any]:
+        return Call(
+            context=self._context,
+            actor="benchmark",
+            body=None,
+            query=self._query(customer_id=customer_id, feature_key=feature_key),
+            path={},
+            headers={},
+            request_id="benchmark",
+            repeatable=None,
+        )
+
+
+def _drawn(customers: int) -> list[tuple[str, str]]:
+    chance = random.Random(customers)
+    return [population.drawn(chance, customers) for _ in range(CALLS_DRAWN)]
+
+
 def _application(opened: App) -> Any:
     clock, bare = _Clock(), _Bare()
     check = next(each for each in ENDPOINTS if (each.method, each.path) == ("GET", CHECK))
+    timed = clock.timed(check.handler)
+    callers = _Callers(opened.contexts["live"], check, timed)
     ours = build(
         opened.contexts,
         opened.settings,
         opened.telemetry,
         resources=(
             *ENDPOINTS,
-            _as(check, TIMED_CHECK, clock.timed(check.handler)),
+            _as(check, TIMED_CHECK, timed),
             _as(check, TIMED_NOTHING, clock.timed(_nothing)),
         ),
     )
@@ -117,6 +173,7 @@ def _application(opened: App) -> Any:
         routes=[
             Route(BARE, bare.get),
             Route(TIMES, clock.read),
+            Route(CALLS, callers.call, methods=["POST"]),
             Route(TO_BE_BARE, bare.imitate, methods=["POST"]),
         ]
     )
