@@ -24,8 +24,9 @@ from abaxus_core.domain.plans import PlanVersion
 from abaxus_core.kernel import migrations
 from abaxus_core.kernel.database import PoolSettings, schema_of
 from abaxus_core.repositories import price_plans
+from abaxus_core.services.entitlements import documents
 from benchmarks.entitlement_checks import statements as sql
-from benchmarks.entitlement_checks.population import METRICS
+from benchmarks.entitlement_checks.population import METRICS, customer_id
 
 SETTINGS: Final = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
 POOL: Final = PoolSettings(ssl_mode="disable")
@@ -33,6 +34,7 @@ PLANS: Final = ("starter", "growth", "scale", "enterprise")
 ADDON: Final = "more"
 EVENT_DAYS: Final = 45
 YEAR_DAYS: Final = 365
+RESOLVED_AT_ONCE: Final = 500
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,7 @@ async def fill(dsn: str, shape: Shape) -> None:
     now = datetime.now(UTC)
     await _fill_catalogue(conn, shape, now - timedelta(days=YEAR_DAYS), now)
     await _fill_usage(conn, shape, now - timedelta(days=YEAR_DAYS), now)
+    await _resolve(conn, shape)
     await conn.execute("VACUUM (ANALYZE)")
     await conn.execute("CHECKPOINT")
     await conn.close()
@@ -82,6 +85,14 @@ async def _fill_usage(conn: Any, shape: Shape, start: datetime, now: datetime) -
     await conn.execute(sql.FILL_ROLLUPS)
     await conn.execute(sql.FILL_OLD_ROLLUPS, start.date(), recent.date())
     await conn.execute(sql.NUMBER_LANDINGS)
+
+
+async def _resolve(conn: Any, shape: Shape) -> None:
+    """Give each customer the document that a change of its subscriptions would have left."""
+    for first in range(1, shape.customers + 1, RESOLVED_AT_ONCE):
+        numbers = range(first, min(first + RESOLVED_AT_ONCE, shape.customers + 1))
+        async with conn.transaction():
+            await documents.renew(conn, list(map(customer_id, numbers)), now=datetime.now(UTC))
 
 
 def _plans(start: datetime) -> list[PlanVersion]:
