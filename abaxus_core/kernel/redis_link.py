@@ -8,8 +8,8 @@ way. Closing the breaker takes a server that answers a question of ours, not a s
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -58,6 +58,7 @@ class RedisLink:
     """One pinned connection, opened by `open` and reopened for ever until `close`.
 
     `timeout_ms` bounds a round trip; `on_change` hears whether the link is up, when that changes.
+    `run_id` is the life of the server that it led to last, empty before there was one.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class RedisLink:
         self._name = name
         self._timeout_ms = timeout_ms
         self._on_change = on_change
+        self.run_id = b""
         self._wire: Wire | None = None
         self._failures = 0
         self._tried = asyncio.Event()
@@ -176,11 +178,26 @@ class RedisLink:
             async with asyncio.timeout(CONNECT_TIMEOUT_MS / 1000):
                 self._wire = await self._dial()
         except (RedisAway, TimeoutError) as error:
-            if not self._failures:
+            if not self._tried.is_set():
+                self._on_change(False)
                 _log.warning("redis.unreachable", link=self._name, error=str(error) or "timeout")
         else:
+            self.run_id = self._wire.run_id
             self._on_change(True)
             _log.info("redis.connected", link=self._name)
+
+
+@asynccontextmanager
+async def open_link(
+    url: RedisUrl, *, name: str, timeout_ms: int, on_change: Callable[[bool], None]
+) -> AsyncIterator[RedisLink]:
+    """A link to the server of `url`, up or still trying."""
+    link = RedisLink(dialler(url), name=name, timeout_ms=timeout_ms, on_change=on_change)
+    await link.open()
+    try:
+        yield link
+    finally:
+        await link.close()
 
 
 def dialler(url: RedisUrl) -> Dial:

@@ -16,6 +16,7 @@ from tests.support.waiting import WAIT_MAX_S, eventually
 
 PATIENT_MS = 5_000
 HASTY_MS = 20
+BUSY_MS = 200
 
 
 @dataclass
@@ -98,6 +99,7 @@ async def test_a_start_without_redis_waits_for_nothing(server: CacheServer) -> N
         await server.start()
         await eventually(up.is_up)
         assert await up.asked("PING") == b"PONG"
+        assert up.changes == [False, True]
 
 
 async def test_a_restarted_server_is_another(server: CacheServer) -> None:
@@ -137,10 +139,12 @@ async def test_a_silent_cut_is_noticed_by_nobodys_question(server: CacheServer) 
 async def test_a_server_that_this_process_had_no_time_for_is_not_blamed(
     server: CacheServer,
 ) -> None:
-    async with linked(server.url, timeout_ms=1) as up:
+    async with linked(server.url, timeout_ms=BUSY_MS // 2) as up:
+        server.pause()
         asked = asyncio.create_task(up.link.ask("PING"))
         for _ in range(5):
             await asyncio.sleep(0)
+        server.resume()
         be_busy_until_it_has_answered(up.link)
         assert (await asked).reply == b"PONG"
 
@@ -151,7 +155,7 @@ def be_busy_until_it_has_answered(link: RedisLink) -> None:
     socket = link._wire._connection._writer.get_extra_info("socket")
     readable, _, _ = select.select([socket.fileno()], [], [], WAIT_MAX_S)
     assert readable
-    time.sleep(0.01)
+    time.sleep(BUSY_MS / 1000)
 
 
 async def test_a_replica_is_not_asked(server: CacheServer) -> None:
