@@ -1,4 +1,4 @@
-"""Our GET and POST against bare Starlette routes of equal size, on the same hypercorn server.
+"""Our GET and POST against bare Starlette routes of equal size, on the same server: each of both.
 
 Ours do all that a caller of ABAXUS gets: key, scope, rate limit, exact decoding, request id, log
 line, statistics. Bare ones decode and encode the same bytes with msgspec. Neither asks the
@@ -20,10 +20,15 @@ import msgspec
 import psutil
 
 from abaxus_core.kernel import embedded_postgres
+from abaxus_core.kernel.config import AsgiServer
 from benchmarks import http_load
 from benchmarks.http_load import SECOND_NS, Load
+<<<<<<< HEAD
 from benchmarks.report import at_least, interleaved, median_of, publish, shown
 from benchmarks.servers import free_port, wait_until_listening
+=======
+from benchmarks.report import Figure, at_least, interleaved, median_of, publish, shown
+>>>>>>> h-d
 
 RUN_NS = SECOND_NS
 ROUNDS = 9
@@ -37,12 +42,12 @@ BODY = msgspec.json.encode(
     }
 )
 METRIC = msgspec.json.encode({"key": "api_calls", "aggregation": "sum"})
-GET_GOAL = "0.70"
-POST_GOAL = "0.60"
+SERVERS: tuple[AsgiServer, ...] = ("hypercorn", "uvicorn")
+GOALS = {"GET": "0.70", "POST": "0.60"}
 
 
 @contextlib.contextmanager
-def _listening() -> Iterator[tuple[int, str, psutil.Process]]:
+def _listening(server: AsgiServer) -> Iterator[tuple[int, str, psutil.Process]]:
     """A server on a fresh cluster: its port, a key, its process."""
     with contextlib.ExitStack() as opened:
         home = Path(tempfile.mkdtemp(prefix="abaxus-bench-"))
@@ -54,7 +59,7 @@ def _listening() -> Iterator[tuple[int, str, psutil.Process]]:
         port = free_port()
         lines = opened.enter_context((home / "api.log").open("wb"))
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.http_server", postgres.dsn(), str(port)],
+            [sys.executable, "-m", "benchmarks.http_server", server, postgres.dsn(), str(port)],
             stdout=subprocess.PIPE,
             stderr=lines,
         )
@@ -80,9 +85,9 @@ def _requests(key: str) -> dict[str, bytes]:
     }
 
 
-def _measured() -> dict[str, list[Load]]:
+def _measured(server: AsgiServer) -> dict[str, list[Load]]:
     loads: dict[str, list[Load]] = {}
-    with _listening() as (port, key, process):
+    with _listening(server) as (port, key, process):
         metric = http_load.request("POST", "/v1/metrics", key=key, body=METRIC)
         http_load.run(port, metric, status=b"201", for_ns=0, connections=1)
 
@@ -110,9 +115,14 @@ def _share(ours: list[Load], bare: list[Load]) -> Decimal:
 
 
 def main() -> None:
-    loads = _measured()
-    figures = []
-    for name, each in loads.items():
+    figures = [figure for server in SERVERS for figure in _figures(server, _measured(server))]
+    publish(f"http: over {http_load.CONNECTIONS} connections", figures)
+
+
+def _figures(server: AsgiServer, loads: dict[str, list[Load]]) -> list[Figure]:
+    figures: list[Figure] = []
+    for request, each in loads.items():
+        name = f"{server}: {request}"
         figures += [
             shown(f"{name}, requests per second", median_of([load.rate for load in each])),
             shown(f"{name}, server CPU us", _median(each, lambda load: load.cpu_ns_each) / 1_000),
@@ -123,13 +133,10 @@ def main() -> None:
                 f"{name}, p99 ms", _median(each, lambda load: load.percentile_ns(99)) / NS_PER_MS
             ),
         ]
-    figures += [
-        at_least("our GET over bare GET", _share(loads["our GET"], loads["bare GET"]), GET_GOAL),
-        at_least(
-            "our POST over bare POST", _share(loads["our POST"], loads["bare POST"]), POST_GOAL
-        ),
-    ]
-    publish(f"http: over {http_load.CONNECTIONS} connections", figures)
+    for method, goal in GOALS.items():
+        share = _share(loads[f"our {method}"], loads[f"bare {method}"])
+        figures.append(at_least(f"{server}: our {method} over bare {method}", share, goal))
+    return figures
 
 
 def _median(loads: list[Load], of: Callable[[Load], int]) -> Decimal:

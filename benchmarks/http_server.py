@@ -1,4 +1,4 @@
-"""The server side of the benchmark `http`: our application and bare Starlette on one hypercorn.
+"""The server side of the benchmark `http`: our application and bare Starlette on one server.
 
 Paths under /bare go to Starlette routes that decode, encode and answer the same bytes, nothing
 else; all others to ours, on a migrated database. Prints its key when it is about to listen.
@@ -21,6 +21,7 @@ from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.routes import ENDPOINTS
 from abaxus_core.kernel import config, event_loop, log, migrations
+from abaxus_core.kernel.config import AsgiServer
 from abaxus_core.kernel.database import Database, PoolSettings, open_databases
 from abaxus_core.services import api_keys
 from abaxus_core.services.documents.opening import documents_of
@@ -48,7 +49,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 SHOWN = Shown(customer_id="acme", metric_key="api_calls", total=1374923)
 
 
-async def _serve(dsn: str, port: int) -> None:
+async def _serve(asgi_server: AsgiServer, dsn: str, port: int) -> None:
     log.configure("info", "json")
     pool = PoolSettings(ssl_mode="disable")
     await migrations.migrate(dsn, pool)
@@ -59,7 +60,7 @@ async def _serve(dsn: str, port: int) -> None:
         print(issued.secret.reveal(), flush=True)
         await server.serve(
             _both(contexts),
-            server="hypercorn",
+            server=asgi_server,
             host="127.0.0.1",
             port=port,
             stop=asyncio.Event(),
@@ -151,4 +152,5 @@ def _first_key(context: Context) -> Callable[[Work], Awaitable[api_keys.Issued]]
 
 
 if __name__ == "__main__":
-    event_loop.run(_serve(sys.argv[1], int(sys.argv[2])))
+    name = msgspec.convert(sys.argv[1], AsgiServer)
+    event_loop.run(_serve(name, sys.argv[2], int(sys.argv[3])))
