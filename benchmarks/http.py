@@ -23,12 +23,8 @@ from abaxus_core.kernel import embedded_postgres
 from abaxus_core.kernel.config import AsgiServer
 from benchmarks import http_load
 from benchmarks.http_load import SECOND_NS, Load
-<<<<<<< HEAD
-from benchmarks.report import at_least, interleaved, median_of, publish, shown
-from benchmarks.servers import free_port, wait_until_listening
-=======
 from benchmarks.report import Figure, at_least, interleaved, median_of, publish, shown
->>>>>>> h-d
+from benchmarks.servers import free_port, wait_until_listening
 
 RUN_NS = SECOND_NS
 ROUNDS = 9
