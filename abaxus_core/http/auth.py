@@ -1,11 +1,11 @@
 """Who asks: from the Authorization header to a mode and what the key may do there.
 
-A key is looked up once and remembered in this process. A change of any key is notified; besides,
-no entry is trusted beyond KNOWN_FOR_NS, so that a revoked key ends soon even where the
+A key is looked up once and remembered in this process, as it was shown: it comes with every request
+anyway, and a digest for each would cost more than all else here. A change of any key is notified;
+besides, no entry is trusted beyond KNOWN_FOR_NS, so that a revoked key ends soon even where the
 notification is lost. Using a key writes nothing.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -65,17 +65,22 @@ class Gate:
         """The caller behind the header. Raises Unauthorized, the same for every wrong key."""
         scheme, _, shown = authorization.partition(" ")
         shown = shown.strip()
-        mode = api_keys.mode_of(shown)
-        if scheme.lower() != "bearer" or mode is None:
+        if scheme.lower() != "bearer":
             raise _unknown(shown=bool(authorization))
-        # What is remembered is never the key itself; the slower digest is for the database.
-        name = hashlib.sha256(shown.encode()).hexdigest()
-        known = self._known[mode].known(name)
-        if known is not None and known.until_ns < self._monotonic_ns():
-            self._known[mode].invalidate(name)
-            known = None
-        if known is None:
-            known = await self._known[mode].get(name, partial(self._load, mode, shown))
+        for cache in self._known.values():
+            known = cache.known(shown)
+            if known is not None and known.until_ns >= self._monotonic_ns():
+                return known.caller
+        return await self._look_up(shown)
+
+    async def _look_up(self, shown: str) -> Caller:
+        mode = api_keys.mode_of(shown)
+        if mode is None:
+            raise _unknown(shown=True)
+        cache = self._known[mode]
+        if cache.known(shown) is not None:
+            cache.invalidate(shown)
+        known = await cache.get(shown, partial(self._load, mode, shown))
         if known is None:
             raise _unknown(shown=True)
         return known.caller
