@@ -23,7 +23,6 @@ from benchmarks.entitlement_checks.contenders import (
     contend,
     contend_in_handler,
     of_kinds,
-    warm_up,
 )
 from benchmarks.entitlement_checks.feeder import CHANGES_A_SECOND, EVENTS_A_SECOND, Fed
 from benchmarks.entitlement_checks.fleet import POSTGRESQL, REDIS, SERVERS, Fleet, running
@@ -206,7 +205,6 @@ def _bounded(name: str, value: Decimal, goal: str | None) -> Figure:
 def _figures(plan: Plan) -> list[Figure]:
     load_before = Decimal(os.getloadavg()[0])
     with running(plan.shape) as fleet:
-        warm_up(fleet, plan)
         bench = _Bench(fleet, plan)
         figures = [
             *bench.closed_loop(),

@@ -120,13 +120,6 @@ def _ratio(ours: Sequence[int], theirs: Sequence[int]) -> Decimal:
     return median([Decimal(our) / their for our, their in zip(ours, theirs, strict=True)])
 
 
-def warm_up(fleet: Fleet, plan: Plan) -> None:
-    """Let every process meet its customers, as it has after a minute of ordinary work."""
-    for each in of_kinds(fleet, "check"):
-        _load(fleet, plan, each)
-        _load(fleet, plan, each)
-
-
 def contend(
     fleet: Fleet, plan: Plan, contenders: Mapping[str, Contender], rounds: int
 ) -> dict[str, Results]:

@@ -5,6 +5,7 @@
                                     for nothing but its next turn
     /bare                           Starlette alone, with the bytes and headers of an answer of ours
     /bench/calls                    calls the timed handler, so many at once, without HTTP
+    /bench/everybody                resolves each customer once
     /bench/times, /bench/bare       the clock's times since last asked; what /bare shall answer
 
 Only what is asked for runs. `python -m benchmarks.entitlement_checks.server`, settings from the
@@ -15,7 +16,8 @@ import asyncio
 import os
 import random
 from array import array
-from itertools import cycle, islice
+from collections.abc import Iterator
+from itertools import cycle, takewhile
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -38,10 +40,12 @@ from abaxus_core.services.work import Context
 from benchmarks.entitlement_checks import population
 
 CHECK: Final = "/v1/entitlements/check"
+RESOLVE: Final = "/v1/entitlements"
 TIMED_CHECK: Final = "/timed/check"
 TIMED_NOTHING: Final = "/timed/nothing"
 BARE: Final = "/bare"
 CALLS: Final = "/bench/calls"
+EVERYBODY: Final = "/bench/everybody"
 TIMES: Final = "/bench/times"
 TO_BE_BARE: Final = "/bench/bare"
 TIMES_MAX: Final = 200_000
@@ -55,9 +59,11 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Calls(msgspec.Struct, frozen=True, kw_only=True):
+    """How many at once, for which customers; `for_ns` 0: each customer once."""
+
     at_once: int
     customers: int
-    for_ns: int
+    for_ns: int = 0
 
 
 class Imitated(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,39 +120,55 @@ class _Bare:
 
 
 class _Callers:
-    """As many as are asked for, each of which calls the handler again when it has answered."""
+    """As many as are asked for, each of which calls a handler again when it has answered."""
 
-    def __init__(self, context: Context, check: Endpoint, timed: Handler) -> None:
+    def __init__(self, context: Context, check: Endpoint, resolve: Endpoint, clock: _Clock) -> None:
         self._context = context
-        self._query = check.query
-        self._handler = timed
+        self._check = check
+        self._resolve = resolve
+        self._timed_check = clock.timed(check.handler)
 
-    async def call(self, request: Request) -> Response:
+    async def check(self, request: Request) -> Response:
+        """Checks as they are drawn, for some time."""
         asked = msgspec.json.decode(await request.body(), type=Calls)
-        calls = [self._call(*each) for each in _drawn(asked.customers)]
+        calls = [
+            self._call(self._check, customer_id=customer_id, feature_key=feature_key)
+            for customer_id, feature_key in _drawn(asked.customers)
+        ]
         until_ns = perf_counter_ns() + asked.for_ns
-
-        async def caller(first: int) -> None:
-            for call in islice(cycle(calls), first, None):
-                await self._handler(call)
-                if perf_counter_ns() > until_ns:
-                    return
-
-        step = len(calls) // asked.at_once
-        await asyncio.gather(*(caller(number * step) for number in range(asked.at_once)))
+        in_time = takewhile(lambda _: perf_counter_ns() < until_ns, cycle(calls))
+        await _call_all(self._timed_check, in_time, asked.at_once)
         return Response(b"{}")
 
-    def _call(self, customer_id: str, feature_key: str) -> Call[Any, Any]:
+    async def resolve_everybody(self, request: Request) -> Response:
+        """Each customer once, the one who is asked for most at the end."""
+        asked = msgspec.json.decode(await request.body(), type=Calls)
+        calls = (
+            self._call(self._resolve, customer_id=population.customer_id(number))
+            for number in range(asked.customers, 0, -1)
+        )
+        await _call_all(self._resolve.handler, calls, asked.at_once)
+        return Response(b"{}")
+
+    def _call(self, endpoint: Endpoint, **query: str) -> Call[Any, Any]:
         return Call(
             context=self._context,
             actor="benchmark",
             body=None,
-            query=self._query(customer_id=customer_id, feature_key=feature_key),
+            query=endpoint.query(**query),
             path={},
             headers={},
             request_id="benchmark",
             repeatable=None,
         )
+
+
+async def _call_all(handler: Handler, calls: Iterator[Call[Any, Any]], at_once: int) -> None:
+    async def caller() -> None:
+        for call in calls:
+            await handler(call)
+
+    await asyncio.gather(*(caller() for _ in range(at_once)))
 
 
 def _drawn(customers: int) -> list[tuple[str, str]]:
@@ -156,16 +178,15 @@ def _drawn(customers: int) -> list[tuple[str, str]]:
 
 def _application(opened: App) -> Any:
     clock, bare = _Clock(), _Bare()
-    check = next(each for each in ENDPOINTS if (each.method, each.path) == ("GET", CHECK))
-    timed = clock.timed(check.handler)
-    callers = _Callers(opened.contexts["live"], check, timed)
+    check, resolve = _endpoint(CHECK), _endpoint(RESOLVE)
+    callers = _Callers(opened.contexts["live"], check, resolve, clock)
     ours = build(
         opened.contexts,
         opened.settings,
         opened.telemetry,
         resources=(
             *ENDPOINTS,
-            _as(check, TIMED_CHECK, timed),
+            _as(check, TIMED_CHECK, clock.timed(check.handler)),
             _as(check, TIMED_NOTHING, clock.timed(_nothing)),
         ),
     )
@@ -173,7 +194,8 @@ def _application(opened: App) -> Any:
         routes=[
             Route(BARE, bare.get),
             Route(TIMES, clock.read),
-            Route(CALLS, callers.call, methods=["POST"]),
+            Route(CALLS, callers.check, methods=["POST"]),
+            Route(EVERYBODY, callers.resolve_everybody, methods=["POST"]),
             Route(TO_BE_BARE, bare.imitate, methods=["POST"]),
         ]
     )
@@ -183,6 +205,10 @@ def _application(opened: App) -> Any:
         await (starlette if is_bare else ours)(scope, receive, send)
 
     return either
+
+
+def _endpoint(path: str) -> Endpoint:
+    return next(each for each in ENDPOINTS if (each.method, each.path) == ("GET", path))
 
 
 def _as(endpoint: Endpoint, path: str, handler: Handler) -> Endpoint:
