@@ -6,10 +6,11 @@ Each test puts the events of one race in order; none of them depends on how fast
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -26,10 +27,12 @@ from tests.integration.catalogue.conftest import catalogue as catalogue
 from tests.support.cache_servers import KINDS, CacheServer, cache_server
 from tests.support.caching import HASTY_MS, SPACE, Replica, replica
 from tests.support.clock import FakeClock
+from tests.support.postgres import TestDatabases
 from tests.support.waiting import eventually, soon
 
 KEY = f"{SPACE}:live:entitlements:acme"
 FEE = [{"pricing_model": "flat_fee", "amount": 1}]
+Process = Callable[..., AbstractAsyncContextManager[Replica]]
 SHORT = timedelta(milliseconds=300)
 
 
@@ -47,16 +50,21 @@ async def acme(catalogue: Api) -> Api:
 
 
 @pytest.fixture
-async def here(acme: Api, server: CacheServer) -> AsyncIterator[Replica]:
-    async with replica(acme.context, server) as process:
-        yield process
+def process(databases: TestDatabases, acme: Api, server: CacheServer) -> Process:
+    """What starts another process of this installation."""
+    return partial(replica, databases.dsn, acme.context, server)
 
 
 @pytest.fixture
-async def there(acme: Api, server: CacheServer) -> AsyncIterator[Replica]:
-    """Another process of the same installation."""
-    async with replica(acme.context, server) as process:
-        yield process
+async def here(process: Process) -> AsyncIterator[Replica]:
+    async with process() as here:
+        yield here
+
+
+@pytest.fixture
+async def there(process: Process) -> AsyncIterator[Replica]:
+    async with process() as there:
+        yield there
 
 
 async def grant(api: Api, plan_id: str, limit: int, **dates: str) -> None:
@@ -107,8 +115,8 @@ async def test_no_value_is_believed_longer_than_its_ttl_from_its_lease_on(
     assert 0 < await ttl_ms(server) <= left_of_lease <= 60_000
 
 
-async def test_a_value_ends_by_itself(acme: Api, server: CacheServer) -> None:
-    async with replica(acme.context, server, ttl=SHORT) as here:
+async def test_a_value_ends_by_itself(acme: Api, process: Process, server: CacheServer) -> None:
+    async with process(ttl=SHORT) as here:
         await here.filled("acme", "calls")
         await grant(acme, "b", 50)
 
@@ -165,8 +173,10 @@ async def test_a_later_lease_is_not_filled_by_an_earlier_reader(
     assert await limit(here) == 150
 
 
-async def test_a_reader_slower_than_the_ttl_fills_nothing(acme: Api, server: CacheServer) -> None:
-    async with replica(acme.context, server, ttl=SHORT) as here:
+async def test_a_reader_slower_than_the_ttl_fills_nothing(
+    acme: Api, process: Process, server: CacheServer
+) -> None:
+    async with process(ttl=SHORT) as here:
         here.reader.fills.clear()
         await here.check("acme", "calls")
         await soon(here.reader.has_read)
@@ -260,8 +270,10 @@ async def test_a_lease_of_a_last_life_fills_nothing_that_is_believed(
     assert await limit(there) == 150
 
 
-async def test_a_paused_server_costs_no_answer(acme: Api, server: CacheServer) -> None:
-    async with replica(acme.context, server, timeout_ms=HASTY_MS) as here:
+async def test_a_paused_server_costs_no_answer(
+    acme: Api, process: Process, server: CacheServer
+) -> None:
+    async with process(timeout_ms=HASTY_MS) as here:
         await eventually(has_filled, here)
         server.pause()
         await grant(acme, "b", 50)
@@ -294,12 +306,10 @@ async def test_without_redis_all_is_answered(acme: Api, here: Replica, server: C
 
 
 async def test_a_change_that_redis_does_not_confirm_waits_out_the_ttl_from_the_commit(
-    acme: Api, server: CacheServer
+    acme: Api, process: Process, server: CacheServer
 ) -> None:
     """There reads by a link that works, what here cannot delete."""
-    async with AsyncExitStack() as stack:
-        here = await stack.enter_async_context(replica(acme.context, server, ttl=SHORT))
-        there = await stack.enter_async_context(replica(acme.context, server, ttl=SHORT))
+    async with process(ttl=SHORT) as here, process(ttl=SHORT) as there:
         await here.redis.changes.close()
         await grant(acme, "b", 50)
         committed_ns = time.monotonic_ns()
@@ -311,11 +321,9 @@ async def test_a_change_that_redis_does_not_confirm_waits_out_the_ttl_from_the_c
 
 
 async def test_a_value_of_before_the_change_has_ended_when_it_is_answered(
-    acme: Api, server: CacheServer
+    acme: Api, process: Process, server: CacheServer
 ) -> None:
-    async with AsyncExitStack() as stack:
-        here = await stack.enter_async_context(replica(acme.context, server, ttl=SHORT))
-        there = await stack.enter_async_context(replica(acme.context, server, ttl=SHORT))
+    async with process(ttl=SHORT) as here, process(ttl=SHORT) as there:
         await here.redis.changes.close()
         there.reader.fills.clear()
         await there.check("acme", "calls")
@@ -339,10 +347,10 @@ async def test_work_that_nobody_waits_for_only_tries(
 
 
 async def test_a_server_that_speaks_again_spares_the_wait(
-    acme: Api, here: Replica, server: CacheServer
+    acme: Api, process: Process, here: Replica, server: CacheServer
 ) -> None:
     """The TTL is a minute, and a test is given half of it."""
-    async with replica(acme.context, server, timeout_ms=HASTY_MS) as hasty:
+    async with process(timeout_ms=HASTY_MS) as hasty:
         await here.filled("acme", "calls")
         server.pause()
         await grant(acme, "b", 50)
@@ -361,9 +369,9 @@ async def test_a_server_that_speaks_again_spares_the_wait(
 
 
 async def test_another_server_than_at_the_commit_confirms_nothing(
-    acme: Api, server: CacheServer
+    acme: Api, process: Process, server: CacheServer
 ) -> None:
-    async with replica(acme.context, server, ttl=timedelta(seconds=1)) as here:
+    async with process(ttl=timedelta(seconds=1)) as here:
         await server.kill()
         answered = asyncio.create_task(told(here))
         await server.start()
@@ -464,10 +472,10 @@ async def test_unknown_customers_are_not_cached(
 
 
 async def test_installations_and_modes_share_a_server_without_meeting(
-    acme: Api, here: Replica, server: CacheServer
+    acme: Api, process: Process, here: Replica, server: CacheServer
 ) -> None:
     await here.filled("acme", "calls")
-    async with replica(acme.context, server, space="abaxus:other") as other:
+    async with process(space="abaxus:other") as other:
         await other.filled("acme", "calls")
         assert other.counted("reads") == {"miss": 1}
         await told(other)

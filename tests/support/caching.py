@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from abaxus_core.domain.entitlement_documents import Snapshot
 from abaxus_core.kernel.config import RedisUrl
+from abaxus_core.kernel.database import open_databases
 from abaxus_core.kernel.redis_link import RedisLink, open_link
 from abaxus_core.services.entitlements.access import Asked, Entitlements, Snapshots
 from abaxus_core.services.entitlements.cache import Redis, RedisCache
@@ -19,6 +20,7 @@ from abaxus_core.services.entitlements.stored import Stored
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
 from tests.support.cache_servers import CacheServer
+from tests.support.postgres import SETTINGS
 from tests.support.waiting import eventually, soon
 
 PATIENT_MS = 10_000
@@ -91,6 +93,7 @@ class Replica:
 
 @asynccontextmanager
 async def replica(
+    dsn: str,
     context: Context,
     server: CacheServer,
     *,
@@ -98,7 +101,7 @@ async def replica(
     timeout_ms: int = PATIENT_MS,
     space: str = SPACE,
 ) -> AsyncIterator[Replica]:
-    """A process beside that of `context`, with a cache on `server`; its fills are not held back."""
+    """A live process beside that of `context`, on its database, with a cache on `server`."""
     telemetry = Telemetry()
 
     async def linked(name: str) -> RedisLink:
@@ -109,13 +112,19 @@ async def replica(
         return await stack.enter_async_context(link)
 
     async with AsyncExitStack() as stack:
+        database = (await stack.enter_async_context(open_databases(dsn, SETTINGS))).live
         redis = Redis(
             reads=await linked("reads"), changes=await linked("changes"), space=space, ttl=ttl
         )
-        reader = Reader(Stored(context.database, context.clock))
+        reader = Reader(Stored(database, context.clock))
         reader.fills.set()
         cache = RedisCache(redis, context.mode, reader, context.clock, telemetry)
-        own = replace(context, telemetry=telemetry, entitlements=Entitlements(reader, cache))
+        own = replace(
+            context,
+            database=database,
+            telemetry=telemetry,
+            entitlements=Entitlements(reader, cache),
+        )
         process = Replica(own, cache, redis, reader, telemetry)
         yield process
         reader.fills.set()
