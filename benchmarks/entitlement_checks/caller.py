@@ -59,6 +59,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """`late_p99_ns`: how long after its instant a request was sent, which is ours to bear.
 
     `cpu_ns`: what this process used. `took_ns`: from the first request to the last answer.
+    `refusal`: the first answer that was none.
     """
 
     asked: int
@@ -68,6 +69,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     p50_ns: int
     p99_ns: int
     late_p99_ns: int = 0
+    refusal: str = ""
 
     @property
     def rate(self) -> int:
@@ -147,6 +149,7 @@ class _Tally:
     def __init__(self) -> None:
         self.asked = 0
         self.lost = 0
+        self.refusal = ""
         self._took_ns = array("q")
         self._late_ns = array("q")
 
@@ -155,6 +158,7 @@ class _Tally:
             self._took_ns.append(took_ns)
         else:
             self.lost += 1
+            self.refusal = self.refusal or answer.decode()
 
     def late(self, late_ns: int) -> None:
         self._late_ns.append(late_ns)
@@ -170,6 +174,7 @@ class _Tally:
             p50_ns=_percentile(took, 50),
             p99_ns=_percentile(took, 99),
             late_p99_ns=_percentile(sorted(self._late_ns), 99),
+            refusal=self.refusal,
         )
 
 
