@@ -98,6 +98,11 @@ class Results:
     def lost(self) -> int:
         return sum(each.lost for each in self._reports)
 
+    @property
+    def refusals(self) -> set[str]:
+        """How those answers began that were none."""
+        return {each.refusal for each in self._reports} - {""}
+
     def cpu_us_each(self, part: str) -> Decimal:
         return median_of([each.cpu_us_each(part) for each in self._rounds])
 
@@ -150,7 +155,7 @@ def _in_turn(
 
 
 def _load(fleet: Fleet, plan: Plan, contender: Contender) -> Measured:
-    load = fleet.load(
+    return fleet.load(
         contender.api,
         (_TIMED_PATHS if contender.clock else _PATHS)[contender.kind],
         connections=contender.at_once,
@@ -158,8 +163,6 @@ def _load(fleet: Fleet, plan: Plan, contender: Contender) -> Measured:
         rate=contender.rate,
         customers=_customers(plan, contender),
     )
-    assert contender.rate is not None or not load.report.lost, (contender, load)
-    return load
 
 
 def _times(fleet: Fleet, plan: Plan, contender: Contender) -> Times:
