@@ -69,6 +69,7 @@ class RedisCache:
     ) -> None:
         self._redis = redis
         self._mode = mode
+        self._prefix = f"{redis.space}:{mode}:entitlements:"
         self._stored = stored
         self._clock = clock
         self._telemetry = telemetry
@@ -78,7 +79,9 @@ class RedisCache:
         self._fills: set[asyncio.Task[None]] = set()
 
     async def read(self, asked: Sequence[Asked]) -> Sequence[Snapshot | Exception | None]:
-        return [await self._read(one) for one in asked]
+        if len(asked) == 1:
+            return (await self._read(asked[0]),)
+        return await asyncio.gather(*map(self._read, asked))
 
     async def changed(self, customer_ids: Collection[str], *, waiting: bool) -> None:
         ended_ns = time.monotonic_ns() + (self._ttl_ms + MARGIN_MS) * NS_PER_MS
@@ -194,7 +197,7 @@ class RedisCache:
         return "waited_out"
 
     def _key(self, customer_id: str) -> str:
-        return f"{self._redis.space}:{self._mode}:entitlements:{customer_id}"
+        return self._prefix + customer_id
 
 
 def _count(told: Told) -> int:
