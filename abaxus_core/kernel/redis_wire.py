@@ -85,7 +85,8 @@ async def _ask(connection: Any, commands: Sequence[Command]) -> list[object]:
 
 
 def _packed(command: Command) -> bytes:
-    return pack_command(command)  # type: ignore[arg-type]  # its stub knows tuples of one
+    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # its stub knows tuples of one
+    return packed
 
 
 async def _reply(connection: Any) -> object:
