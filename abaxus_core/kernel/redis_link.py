@@ -121,15 +121,13 @@ class RedisLink:
 
     async def _round_trip(self, wire: "Wire", commands: Sequence[Command]) -> list[object]:
         try:
-            replies = await self._bounded(wire, commands)
+            return await self._bounded(wire, commands)
         except (RedisAway, TimeoutError) as error:
             await self._lose(wire, type(error).__name__)
             raise RedisAway(str(error)) from error
         except BaseException:
             await self._lose(wire, "interrupted")
             raise
-        self._failures = 0
-        return replies
 
     async def _bounded(self, wire: "Wire", commands: Sequence[Command]) -> list[object]:
         """Late is who has not answered after another look into the socket.
@@ -165,13 +163,17 @@ class RedisLink:
             self._failures += 1
 
     async def _wait_for_loss_or_heartbeat(self) -> None:
-        """A cut that nobody runs into is seen to before somebody does."""
+        """A cut that nobody runs into is seen to before somebody does.
+
+        What has lasted until a heartbeat counts as mended, not what has answered once.
+        """
         try:
             async with asyncio.timeout(HEARTBEAT_MS / 1000):
                 await self._lost.wait()
         except TimeoutError:
             with suppress(RedisAway):
                 await self.ask("PING")
+                self._failures = 0
 
     async def _connect(self) -> None:
         self._lost.clear()

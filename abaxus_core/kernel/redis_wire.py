@@ -47,7 +47,6 @@ async def dial(url: str) -> Wire:
         **arguments,
         protocol=2,
         client_name=CLIENT_NAME,
-        driver_info=None,
         socket_timeout=None,
         socket_read_size=READ_BYTES,
     )

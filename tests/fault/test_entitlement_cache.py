@@ -513,6 +513,7 @@ async def test_a_full_server_is_nobodys_error(
     assert await limit(here) == 150
     assert await limit(here) == 150
     assert here.counted("invalidations") == {"confirmed": 1}
+    assert here.counted("fills") == {"stored": 1, "refused": 2}
     assert here.redis.reads.up
 
 

@@ -19,7 +19,7 @@ import structlog
 
 from abaxus_core.domain.entitlement_documents import Snapshot, holds
 from abaxus_core.kernel.clock import Clock
-from abaxus_core.kernel.redis_link import RedisAway, RedisLink, Told
+from abaxus_core.kernel.redis_link import RedisAway, RedisLink, Refused, Told
 from abaxus_core.services.entitlements.access import Asked, Snapshots
 from abaxus_core.services.entitlements.kept_values import Values, written
 from abaxus_core.services.telemetry import NS_PER_SECOND, Telemetry
@@ -147,6 +147,8 @@ class RedisCache:
             told = await self._redis.reads.ask("SET", key, token, "NX", "PX", self._ttl_ms)
         except RedisAway:
             return None
+        if isinstance(told.reply, Refused):
+            self._telemetry.entitlements_filled(self._mode, "refused")
         return Lease(key, token, told.run_id) if told.reply == b"OK" else None
 
     def _start(self, customer_id: str, lease: Lease) -> None:
