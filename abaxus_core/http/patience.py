@@ -17,13 +17,14 @@ class Patience:
 
     def __init__(self, limit_s: int) -> None:
         self._limit_s = limit_s
+        # Since when each is at it, the oldest first; None for who has been given up.
         self._since: dict[asyncio.Task[Any], Any] = {}
-        self._given_up: set[asyncio.Task[Any]] = set()
         self._looks = False
 
     async def within(self, work: Awaitable[T]) -> T:
         """What the work returns. Raises TimeoutError when it is ended, having been cancelled."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None, "a request is answered in a task"
         self._since[task] = loop.time()
         if not self._looks:
@@ -31,12 +32,11 @@ class Patience:
         try:
             return await work
         except asyncio.CancelledError:
-            if task in self._given_up and task.uncancel() == 0:
+            if self._since[task] is None and task.uncancel() == 0:
                 raise TimeoutError from None
             raise
         finally:
             del self._since[task]
-            self._given_up.discard(task)
 
     def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
         self._looks = True
@@ -45,11 +45,12 @@ class Patience:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         started_before = loop.time() - self._limit_s
         for task, since in self._since.items():
+            if since is None:
+                continue
             if since > started_before:
                 break
-            if task not in self._given_up:
-                self._given_up.add(task)
-                task.cancel()
+            self._since[task] = None
+            task.cancel()
         self._looks = bool(self._since)
         if self._looks:
             self._look_later(loop)

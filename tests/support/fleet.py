@@ -102,7 +102,7 @@ class Fleet:
     async def is_ready(self, member: Member) -> bool:
         try:
             return (await self.client(member.port).get("/healthz")).status_code == 200
-        except httpx.TransportError:
+        except (httpx.TransportError, OSError):
             return False
 
     async def _end(self, pid: int) -> None:
