@@ -39,7 +39,7 @@ $(BENCH_STAMP): $(STAMP) requirements/bench.txt
 run: env ## Bill the built-in demo on an embedded PostgreSQL and keep serving (PORT=8080)
 	@exec $(BIN)/abaxus dev --demo
 
-test: env ## Run the whole suite on an embedded PostgreSQL
+test: env ## Run the whole suite on an embedded PostgreSQL (ABAXUS_TEST_ASGI_SERVER=uvicorn)
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 soak: env ## Rate random lives by brute force, kill processes that charge (HISTORIES=100000 CHARGES=2000)

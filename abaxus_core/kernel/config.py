@@ -26,7 +26,6 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 MASTER_KEY_LENGTH_MIN: Final = 32
 BODY_SIZE_MAX: Final = 10 << 20
 EMAIL_FROM_UNSET: Final = "billing@abaxus.invalid"
-UVICORN_MODULES: Final = ("uvicorn", "httptools")
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 REDIS_TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 CACHE_TTL_MIN: Final = timedelta(milliseconds=100)
@@ -187,10 +186,12 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
     settings, faults = environment.read(environ, Settings)
     if environ.get("EMAIL_PROVIDER") and not environ.get("EMAIL_FROM"):
         faults.append("EMAIL_FROM is not set, and EMAIL_PROVIDER is")
-    if environ.get("ASGI_SERVER", "").strip() == "uvicorn" and not all(
-        map(find_spec, UVICORN_MODULES)
+    if environ.get("ASGI_SERVER") == "uvicorn" and not (
+        find_spec("uvicorn") and find_spec("httptools")
     ):
-        faults.append("ASGI_SERVER is uvicorn, which is not installed: pip install abaxus[uvicorn]")
+        faults.append(
+            "ASGI_SERVER is uvicorn, and the extra that it needs is missing: abaxus[uvicorn]"
+        )
     if environ.get("REDIS_URL") and not (find_spec("redis") and find_spec("hiredis")):
         faults.append("REDIS_URL is set, and the extra that it needs is missing: abaxus[redis]")
     return (None if faults else settings), faults
