@@ -24,16 +24,20 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 
 Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
-Scope: TypeAlias = Literal["admin", "write", "read", "ingest", "entitlements"]
+Scope: TypeAlias = Literal["admin", "write", "read", "ingest", "entitlements", "reserving"]
 
 PATH_NUMBER_MAX = 2**31 - 1
 
 
 class Call(msgspec.Struct, Generic[B, Q], frozen=True, kw_only=True):
-    """One authorised, decoded request. `path` holds the parts in braces, by name."""
+    """One authorised, decoded request. `path` holds the parts in braces, by name.
+
+    `covers`: what the key may do, for handlers that ask for more than the route does.
+    """
 
     context: Context
     actor: str
+    covers: frozenset[str]
     body: B
     query: Q
     path: Mapping[str, str]
@@ -43,23 +47,24 @@ class Call(msgspec.Struct, Generic[B, Q], frozen=True, kw_only=True):
 
     async def write(
         self,
-        status: int,
+        status: int | Callable[[R], int],
         step: Callable[[Work], Awaitable[R]],
         *,
         kept: Callable[[R], object] | None = None,
     ) -> Answer:
         """Run `step` in one transaction and answer its result (None: no body).
 
-        With an idempotency key the answer is kept in the same transaction, and given again to
-        whoever asks again; a raised error keeps nothing. `kept` makes of the result what may be
-        stored, where that is less than what is answered.
+        `status` may depend on the result. With an idempotency key the answer is kept in the same
+        transaction, and given again to whoever asks again; a raised error keeps nothing. `kept`
+        makes of the result what may be stored, where that is less than what is answered.
         """
         answers: list[Answer] = []
 
         async def reply(work: Work) -> Reply:
             result = await step(work)
-            answers.append(answer(status, result))
-            return _reply(answer(status, kept(result)) if kept else answers[-1])
+            told = status(result) if callable(status) else status
+            answers.append(answer(told, result))
+            return _reply(answer(told, kept(result)) if kept else answers[-1])
 
         async def in_work(work: Work) -> Reply | None:
             answers.clear()

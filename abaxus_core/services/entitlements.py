@@ -22,6 +22,7 @@ from abaxus_core.domain.entitlements import (
 from abaxus_core.domain.lives import Life, current_period, life_of, status_at, terms_at
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.domain.periods import Period
+from abaxus_core.domain.reservations import Measured, Standing
 from abaxus_core.errors import InvariantBroken
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import entitlements as repository
@@ -129,3 +130,23 @@ def _combined(
     with exact():
         current_usage = sum((used[measure] for measure in measures), ZERO)
     return combine(feature_key, [one.grant for one in of_feature], current_usage)
+
+
+async def standing(
+    conn: Connection, customer_id: str, feature_key: str, *, now: datetime
+) -> Standing:
+    """What is granted of one feature, with all that its limits count. Raises CUSTOMER_NOT_FOUND."""
+    granted = await _granted(conn, customer_id, now)
+    of_feature = [one for one in granted if one.grant.entitlement.feature_key == feature_key]
+    combined = _combined(feature_key, of_feature, await _usage(conn, of_feature))
+    found = list(dict.fromkeys(one.measure for one in of_feature if one.measure is not None))
+    known = await metrics.find(conn, {measure.metric_key for measure in found})
+    measured = tuple(
+        Measured(
+            metric_no=known[one.metric_key].metric_no,
+            aggregation=known[one.metric_key].aggregation,
+            period=one.period,
+        )
+        for one in found
+    )
+    return Standing(combined=combined, measured=measured)

@@ -4,10 +4,11 @@ A write is a function of a `Work`; a use-case that calls a provider takes the `C
 several. Nothing here knows HTTP or the queue.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from abaxus_core.domain.parties import Seller
 from abaxus_core.kernel.clock import Clock
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 SYSTEM = "system"
 NOBODY = Seller()
+# Reservations that are made or settled at once, in this process and mode.
+RESERVING_MAX: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +35,9 @@ class Context:
     """One mode of the running process; built once by the composition root.
 
     `payment_providers` by plugin name; `default_payment_provider` serves customers who name none.
-    `intake` takes usage events in, `backfill` stores them at once. `email_sender` is None where no
-    EMAIL_PROVIDER is configured.
+    `intake` takes usage events in, `backfill` stores them at once. `reserving` is taken while a
+    reservation is changed: those of one feature wait for each other, each with a connection.
+    `email_sender` is None where no EMAIL_PROVIDER is configured.
     """
 
     mode: str
@@ -50,6 +54,7 @@ class Context:
     telemetry: Telemetry
     intake: Intake
     backfill: Backfill
+    reserving: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RESERVING_MAX))
 
 
 @dataclass(frozen=True, slots=True)
