@@ -57,7 +57,7 @@ GUARD: Final = "FOR NO KEY UPDATE OF t"
 CUT = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
-    AND application_name = 'abaxus-tests'
+    AND application_name = 'stormed'
 """
 # Usage, what is held, and what was committed without an event, of whoever has most: one snapshot.
 TAKEN = """
@@ -265,7 +265,8 @@ async def storming(databases: TestDatabases, clock: FakeClock) -> AsyncIterator[
 @asynccontextmanager
 async def serving(dsn: str, clock: FakeClock, key: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server that listens."""
-    async with open_databases(dsn, SETTINGS) as databases:
+    stormed = msgspec.structs.replace(SETTINGS, application_name="stormed")
+    async with open_databases(dsn, stormed) as databases:
         contexts = {
             mode: context_of(databases.of(mode), clock, API_RATE_LIMIT_RPM="0", **MASTER_KEY)
             for mode in ("live", "test")
