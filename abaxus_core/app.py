@@ -19,6 +19,8 @@ from abaxus_core.services.backfill import Backfill
 from abaxus_core.services.documents.making import Documents
 from abaxus_core.services.documents.opening import documents_of
 from abaxus_core.services.documents.press import Press
+from abaxus_core.services.entitlements.access import Entitlements
+from abaxus_core.services.entitlements.stored import Stored
 from abaxus_core.services.ingestion import Intake
 from abaxus_core.services.plugins import Choice, Providers
 from abaxus_core.services.telemetry import Telemetry
@@ -149,6 +151,7 @@ def context_of(
         telemetry=telemetry,
         intake=intake,
         backfill=Backfill(database, clock, telemetry, intake),
+        entitlements=Entitlements(Stored(database, clock)),
     )
 
 

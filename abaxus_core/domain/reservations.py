@@ -12,10 +12,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from abaxus_core.domain.aggregation import Aggregation
 from abaxus_core.domain.decimals import DECIMALS_MAX, ZERO, check_decimal, exact, shift
+from abaxus_core.domain.entitlement_documents import Measure, Snapshot, combined, measures
 from abaxus_core.domain.entitlements import Combined
-from abaxus_core.domain.periods import Period
 from abaxus_core.errors import Conflict, IllegalTransition, InvalidInput
 
 ReservationStatus = Literal["held", "committed", "released", "expired"]
@@ -30,19 +29,11 @@ RESERVABLE: Final[frozenset[str]] = frozenset({"sum", "count"})
 _ONE = Decimal(1)
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What a limit counts: usage of a metric in the current billing period of a subscription."""
-
-    metric_no: int
-    aggregation: Aggregation
-    period: Period
-
-
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What a customer is granted of a feature, and all that its limits count."""
 
     combined: Combined
-    measured: tuple[Measured, ...]
+    measures: tuple[Measure, ...]
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +108,13 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: datetime
 
 
+def standing(snapshot: Snapshot, feature_key: str, now: datetime) -> Standing:
+    """Return how it stands with a feature; the snapshot must cover it."""
+    (found,) = combined(snapshot, (feature_key,), now)
+    counted = measures(snapshot.document, (feature_key,), now)
+    return Standing(combined=found, measures=tuple(counted or ()))
+
+
 def check_quantity(quantity: Decimal) -> Decimal:
     """Return a quantity that can be reserved or committed. Raises InvalidInput."""
     check_decimal(quantity, "quantity")
@@ -133,41 +131,41 @@ def check_expires_in(seconds: int) -> None:
         )
 
 
-def check_reservable(standing: Standing) -> None:
+def check_reservable(seen: Standing) -> None:
     """Raise InvalidInput unless the feature is a limit that adds up, or is not granted at all."""
-    kind = standing.combined.type
+    kind = seen.combined.type
     if kind not in ("limit", None):
         raise InvalidInput(f"is {kind}; only limits can be reserved", field="feature_key")
-    for each in standing.measured:
-        if each.aggregation not in RESERVABLE:
+    for each in seen.measures:
+        if each.metering.aggregation not in RESERVABLE:
             raise InvalidInput(
-                f"limits a metric that aggregates by {each.aggregation};"
+                f"limits a metric that aggregates by {each.metering.aggregation};"
                 " only sums and counts can be reserved",
                 field="feature_key",
             )
 
 
-def room(standing: Standing, tally: Tally, now: datetime) -> Room:
+def room(seen: Standing, tally: Tally, now: datetime) -> Room:
     """Return what is left of a limit: `(limit - usage) / weight - reserved`, never below zero.
 
     Where subscriptions count one metric over different periods, an event counts once in each, and
     so does what is reserved: `weight` times. Nothing is left where nobody grants the feature.
     """
-    combined = standing.combined
-    used, reserved = combined.current_usage or ZERO, tally.reserved(now)
-    if combined.type is None:
+    granted = seen.combined
+    used, reserved = granted.current_usage or ZERO, tally.reserved(now)
+    if granted.type is None:
         return Room(limit=ZERO, current_usage=used, reserved=reserved, available=ZERO)
-    if combined.limit is None:
+    if granted.limit is None:
         return Room(limit=None, current_usage=used, reserved=reserved, available=None)
     with exact():
-        unused = _shared(combined.limit - used, weight(standing.measured))
+        unused = _shared(granted.limit - used, weight(seen.measures))
         available = max(ZERO, unused - reserved)
-    return Room(limit=combined.limit, current_usage=used, reserved=reserved, available=available)
+    return Room(limit=granted.limit, current_usage=used, reserved=reserved, available=available)
 
 
-def weight(measured: Sequence[Measured]) -> int:
+def weight(counted: Sequence[Measure]) -> int:
     """Return how often one event can count towards a limit."""
-    return max(Counter(each.metric_no for each in measured).values(), default=1)
+    return max(Counter(each.metering.metric_no for each in counted).values(), default=1)
 
 
 def _shared(unused: Decimal, times: int) -> Decimal:
@@ -181,9 +179,9 @@ def _shared(unused: Decimal, times: int) -> Decimal:
     return shift(Decimal(int(shift(unused, DECIMALS_MAX)) // times), -DECIMALS_MAX)
 
 
-def counts_from(measured: Sequence[Measured]) -> datetime:
-    """Return since when all of it is measured together."""
-    return max(each.period.start for each in measured)
+def counts_from(counted: Sequence[Measure]) -> datetime:
+    """Return since when all of it counts together."""
+    return max(each.period.start for each in counted)
 
 
 def status_at(reservation: Reservation, now: datetime) -> ReservationStatus:
@@ -237,13 +235,13 @@ def check_recorded(reservation: Reservation, quantity: Decimal, recorded: Record
         raise InvalidInput(f"must be what the event counts for ({said})", field="quantity")
 
 
-def check_dated(reservation: Reservation, recorded: Recorded, standing: Standing) -> None:
+def check_dated(reservation: Reservation, recorded: Recorded, seen: Standing) -> None:
     """Raise InvalidInput for an event of a billing period that the reservation was not held in.
 
-    It is held from the period that it was made in to the one of `standing`, now; where no limit is
+    It is held from the period that it was made in to the one of `seen`, now; where no limit is
     granted any more, nothing limits the end.
     """
-    ends = [each.period.end for each in standing.measured]
+    ends = [each.period.end for each in seen.measures]
     if recorded.occurred_at < reservation.counts_from or (
         ends and recorded.occurred_at >= min(ends)
     ):

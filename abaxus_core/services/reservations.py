@@ -29,8 +29,9 @@ from abaxus_core.errors import (
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import reservations as repository
 from abaxus_core.repositories.reservations import Settlement
-from abaxus_core.services import entitlements
 from abaxus_core.services.backfill import Backfill
+from abaxus_core.services.customers import no_such_customer
+from abaxus_core.services.entitlements.exact import exact
 from abaxus_core.services.ingestion import Checked
 from abaxus_core.services.work import Work
 
@@ -188,19 +189,23 @@ async def _look(work: Work, new: NewReservation) -> _Seen:
 
 
 async def _standing(work: Work, of: NewReservation | Reservation, at: datetime) -> Standing:
-    return await entitlements.standing(work.conn, of.customer_id, of.feature_key, now=at)
+    """Raises CUSTOMER_NOT_FOUND."""
+    snapshot = await exact(work.conn, of.customer_id, (of.feature_key,), now=at)
+    if snapshot is None:
+        raise no_such_customer(of.customer_id)
+    return domain.standing(snapshot, of.feature_key, at)
 
 
 def _reservation(work: Work, new: NewReservation, seen: _Seen, customer_no: int) -> Reservation:
-    measured = seen.standing.measured
+    counted = seen.standing.measures
     return Reservation(
         id=work.ids.new("res"),
         customer_no=customer_no,
         customer_id=new.customer_id,
         feature_key=new.feature_key,
-        metric_nos=tuple(sorted({each.metric_no for each in measured})),
+        metric_nos=tuple(sorted({each.metering.metric_no for each in counted})),
         quantity=new.quantity,
-        counts_from=domain.counts_from(measured),
+        counts_from=domain.counts_from(counted),
         expires_at=seen.at + timedelta(seconds=new.expires_in_s),
         created_at=seen.at,
     )
@@ -227,7 +232,7 @@ def _recorded(recording: Recording) -> Recorded:
 
 def _counted(at: datetime, quantity: Decimal, standing: Standing) -> Settlement:
     """Without an event it counts on, until all of today's periods have ended."""
-    ends = [each.period.end for each in standing.measured]
+    ends = [each.period.end for each in standing.measures]
     return Settlement(
         status="committed",
         at=at,
