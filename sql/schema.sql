@@ -966,7 +966,7 @@ CREATE INDEX price_plans_newest ON abaxus_live.price_plans USING btree (created_
 
 CREATE INDEX reservations_held ON abaxus_live.reservations USING btree (customer_no, feature_key, expires_at) WHERE (status = 'held'::text);
 
-CREATE INDEX reservations_running_out ON abaxus_live.reservations USING btree (expires_at) WHERE (status = 'held'::text);
+CREATE INDEX reservations_running_out ON abaxus_live.reservations USING btree (expires_at) WHERE (settled_at IS NULL);
 
 CREATE INDEX reservations_settled ON abaxus_live.reservations USING btree (settled_at) WHERE (settled_at IS NOT NULL);
 

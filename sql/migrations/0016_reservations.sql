@@ -56,5 +56,7 @@ CREATE TABLE reservations (
 
 CREATE INDEX reservations_held ON reservations (customer_no, feature_key, expires_at)
     WHERE status = 'held';
-CREATE INDEX reservations_running_out ON reservations (expires_at) WHERE status = 'held';
+-- The predicate says the same in other words: so that whoever ends what has run out of one feature
+-- is never planned to walk over what has run out of all.
+CREATE INDEX reservations_running_out ON reservations (expires_at) WHERE settled_at IS NULL;
 CREATE INDEX reservations_settled ON reservations (settled_at) WHERE settled_at IS NOT NULL;

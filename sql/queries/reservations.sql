@@ -103,7 +103,7 @@ WHERE t.customer_no = settled.customer_no AND t.feature_key = settled.feature_ke
 -- why: whose reservations have run out and were not asked for since; by reservations_running_out
 SELECT reservation_id
 FROM reservations
-WHERE status = 'held' AND expires_at <= $1
+WHERE settled_at IS NULL AND expires_at <= $1
 ORDER BY expires_at
 LIMIT 1;
 
