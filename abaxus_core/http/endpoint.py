@@ -24,7 +24,9 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 
 Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
-Scope: TypeAlias = Literal["admin", "write", "read", "ingest", "entitlements", "reserving"]
+Scope: TypeAlias = Literal["admin", "write", "read", "ingest", "entitlements"]
+Covered: TypeAlias = Scope | Literal["reserving"]
+"""What a route may ask of a key: see `api_keys.COVERS`."""
 
 PATH_NUMBER_MAX = 2**31 - 1
 
@@ -147,7 +149,7 @@ class Endpoint:
     method: Method
     path: str
     handler: Handler
-    scope: Scope | None
+    scope: Covered | None
     summary: str
     tag: str
     body: Any = None

@@ -267,6 +267,11 @@ async def test_scopes(shop: Shop) -> None:
                 assert error_of(each) == (403, "FORBIDDEN_SCOPE", None)
 
 
+async def test_reserving_is_no_scope_of_its_own(shop: Shop) -> None:
+    refused = await shop.books.refused("/v1/api-keys", name="n", scopes=["reserving"])
+    assert refused[:2] == (422, "VALIDATION_FAILED")
+
+
 async def test_nothing_of_it_is_audited(shop: Shop) -> None:
     """A reservation is usage on its way, and usage is not audited."""
     await shop.grant(100)
