@@ -145,6 +145,13 @@ def check_reservable(seen: Standing) -> None:
             )
 
 
+def check_countable(seen: Standing, quantity: Decimal) -> None:
+    """Raise InvalidInput for a part of an event, where nothing but events is counted."""
+    counts_events = [each.metering.aggregation == "count" for each in seen.measures]
+    if counts_events and all(counts_events) and quantity % 1 != 0:
+        raise InvalidInput("must be whole: the feature counts events", field="quantity")
+
+
 def room(seen: Standing, tally: Tally, now: datetime) -> Room:
     """Return what is left of a limit: `(limit - usage) / weight - reserved`, never below zero.
 

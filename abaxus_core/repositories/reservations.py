@@ -110,7 +110,7 @@ async def settle(conn: Connection, reservation_id: str, settlement: Settlement) 
         if violated(error) != "reservations_event_once":
             raise
         raise IdempotencyMismatch(
-            "another reservation was committed with this event", field="event.idempotency_key"
+            "another reservation was committed with this event", field="idempotency_key"
         ) from error
     return changed > 0
 

@@ -70,6 +70,7 @@ async def reserve(work: Work, new: NewReservation) -> Reserved:
     domain.check_expires_in(new.expires_in_s)
     seen = await _look(work, new)
     domain.check_reservable(seen.standing)
+    domain.check_countable(seen.standing, new.quantity)
     room = domain.room(seen.standing, seen.tally, seen.at)
     if seen.customer_no is None or not room.holds(new.quantity):
         return Reserved(reservation=None, room=room)
@@ -116,8 +117,8 @@ async def commit(
         return await _settle(work, held, _counted(held.at, quantity, standing))
     domain.check_recorded(held.reservation, quantity, recorded)
     domain.check_dated(held.reservation, recorded, standing)
-    settled = await _settle(work, held, _stored(held.at, quantity, recorded))
     with _naming_the_event():
+        settled = await _settle(work, held, _stored(held.at, quantity, recorded))
         await recording.backfill.store_within(work.conn, recording.checked)
     return settled
 

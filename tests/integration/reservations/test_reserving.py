@@ -166,6 +166,13 @@ async def test_features_that_are_no_limit_on_a_sum_or_count(shop: Shop) -> None:
     )
 
 
+async def test_there_is_no_part_of_an_event(shop: Shop) -> None:
+    await shop.grant(10, metric_key="calls")
+    assert error_of(await shop.asked("1.5")) == (422, "VALIDATION_FAILED", "quantity")
+    await shop.grant(10, plan_id="b")
+    await shop.held("1.5")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -194,13 +201,14 @@ async def test_bad_input_names_its_field(shop: Shop, field: str, value: object) 
 async def test_a_grant_that_ends_gives_nothing_more(shop: Shop, clock: FakeClock) -> None:
     """What is held stays: it was granted, and may be committed."""
     subscription_id = await shop.grant(100)
-    reservation_id = await shop.held(60, expires_in=3600)
+    first, second = await shop.held(60, expires_in=3600), await shop.held(10, expires_in=3600)
     path = f"/v1/subscriptions/{subscription_id}/amendments"
     await shop.books.post(path, type="cancel", effective="immediate")
     clock.advance(timedelta(seconds=1))
     assert (await shop.reserve(1))["available"] == "0"
-    committed = await shop.commit(reservation_id, 60, event=event(60))
-    assert committed["status"] == "committed"
+    await shop.commit(first, 60, event=event(60))
+    await shop.commit(second, 10)
+    assert (await shop.reserve(1))["reserved"] == "0", "there is no period to count it in"
 
 
 async def test_a_smaller_plan_leaves_what_is_held(shop: Shop, clock: FakeClock) -> None:
