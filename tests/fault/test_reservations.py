@@ -10,7 +10,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -26,6 +26,7 @@ from abaxus_core.kernel import sql
 from abaxus_core.kernel.database import open_databases
 from abaxus_core.repositories import reservations as repository
 from abaxus_core.services.telemetry import Telemetry
+from abaxus_core.services.work import RESERVING_MAX
 from tests.support.api import bearer, new_key
 from tests.support.clock import FakeClock
 from tests.support.collection import ENVIRON
@@ -40,7 +41,9 @@ T = TypeVar("T")
 ROUNDS: Final = int(os.environ.get("ABAXUS_TEST_RESERVATION_ROUNDS", "50"))
 SEED: Final = int(os.environ.get("ABAXUS_TEST_RESERVATION_SEED", "20261126"))
 CALLERS: Final = 64
-SERVERS: Final = 2
+# Of one server as it is, and of one where all of its callers wait for the lock with a connection.
+AT_ONCE: Final = (RESERVING_MAX, CALLERS // 2)
+CONNECTIONS_MAX: Final = 45
 LIVED_EVERY: Final = 5
 LIMIT: Final = Decimal(1000)
 SHARE: Final = 25
@@ -49,7 +52,7 @@ EXPIRES_IN_S: Final = 30
 ATTEMPTS_MAX: Final = 500
 RETRY_EVERY_MS: Final = 5
 LOOK_EVERY_MS: Final = 50
-CUT_EVERY: Final = 20
+CUT_EVERY: Final = 40
 TRY_AGAIN: Final = {"NOT_READY", "REQUEST_IN_PROGRESS"}
 MASTER_KEY: Final = {"API_MASTER_KEY": ENVIRON["API_MASTER_KEY"]}
 GUARD: Final = "FOR NO KEY UPDATE OF t"
@@ -256,19 +259,26 @@ async def storming(databases: TestDatabases, clock: FakeClock) -> AsyncIterator[
         await shop.grant(int(LIMIT))
         key = await new_key(shop.context, "entitlements", "ingest")
         clients = [
-            await stack.enter_async_context(serving(databases.dsn, clock, key))
-            for _ in range(SERVERS)
+            await stack.enter_async_context(serving(databases.dsn, clock, key, at_once=at_once))
+            for at_once in AT_ONCE
         ]
         yield Storm(clients, clock, databases.live, random.Random(SEED)), shop
 
 
 @asynccontextmanager
-async def serving(dsn: str, clock: FakeClock, key: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server that listens."""
-    stormed = msgspec.structs.replace(SETTINGS, application_name="stormed")
+async def serving(
+    dsn: str, clock: FakeClock, key: str, *, at_once: int
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a server that listens, and changes so many reservations at once."""
+    stormed = msgspec.structs.replace(
+        SETTINGS, application_name="stormed", connections_max=CONNECTIONS_MAX
+    )
     async with open_databases(dsn, stormed) as databases:
         contexts = {
-            mode: context_of(databases.of(mode), clock, API_RATE_LIMIT_RPM="0", **MASTER_KEY)
+            mode: replace(
+                context_of(databases.of(mode), clock, API_RATE_LIMIT_RPM="0", **MASTER_KEY),
+                reserving=asyncio.Semaphore(at_once),
+            )
             for mode in ("live", "test")
         }
         asgi = app.build(contexts, contexts["live"].settings, Telemetry())
