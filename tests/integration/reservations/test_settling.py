@@ -228,6 +228,29 @@ async def test_a_clock_that_is_behind_does_not_bring_a_period_back(
     assert await shop.available() == "0"
 
 
+async def test_a_clock_that_is_behind_does_not_commit_what_was_given_away(
+    shop: Shop, clock: FakeClock
+) -> None:
+    await shop.grant(100)
+    reservation_id = await shop.held(100)
+    clock.advance(timedelta(seconds=60))
+    other = await shop.held(100)
+    clock.advance(timedelta(seconds=-60))
+    assert (await refused(shop, reservation_id, 100))[:2] == (409, "RESERVATION_EXPIRED")
+    await shop.commit(other, 100, event=event(100))
+
+
+async def test_what_is_dated_from_its_beginning_on_is_in_its_period(
+    shop: Shop, clock: FakeClock
+) -> None:
+    await shop.grant(100)
+    clock.advance(timedelta(days=21, hours=12))
+    reservation_id = await shop.held(10)
+    for timestamp, status in (("2026-05-31T23:59:59.999Z", 422), ("2026-06-01T00:00:00Z", 200)):
+        sent = event(10, timestamp=timestamp)
+        await shop.commit(reservation_id, 10, event=sent, status=status)
+
+
 async def test_a_month_whose_partition_is_gone(shop: Shop) -> None:
     await shop.grant(100)
     await shop.commit(await shop.held(10), 10, event=event(10))
