@@ -135,6 +135,17 @@ def covers(snapshot: Snapshot, feature_keys: Collection[str] | None, now: dateti
     return needed is not None and all(one in snapshot.used for one in needed)
 
 
+def holds(snapshot: Snapshot, feature_keys: Collection[str] | None, now: datetime) -> bool:
+    """Return whether a snapshot of earlier still tells at `now` what is granted of these features.
+
+    It does not once another phase has come into force, or a billing period begun. Its usage is as
+    of then.
+    """
+    document = snapshot.document
+    place = place_at(document, now)
+    return place == place_at(document, snapshot.as_of) and covers(snapshot, feature_keys, now)
+
+
 def measures(
     document: Document, feature_keys: Collection[str] | None, now: datetime
 ) -> Sequence[Measure] | None:
