@@ -170,7 +170,7 @@ async def _ready(url: str, *processes: asyncio.subprocess.Process) -> None:
         while True:
             if any(process.returncode is not None for process in processes):
                 raise ConfigurationError(["a process ended before it was ready, see above"])
-            with contextlib.suppress(httpx.TransportError):
+            with contextlib.suppress(httpx.TransportError, OSError):
                 if (await client.get(f"{url}/healthz")).is_success:
                     return
             await asyncio.sleep(POLL_MS / 1000)

@@ -62,7 +62,13 @@ def _server(opened: App, port: int, *, resources: Sequence[Endpoint] = ENDPOINTS
     application = build(opened.contexts, opened.settings, opened.telemetry, resources=resources)
 
     async def run(stop: asyncio.Event) -> None:
-        await serve(application, host=EVERY_INTERFACE, port=port, stop=stop)
+        await serve(
+            application,
+            server=opened.settings.asgi_server,
+            host=EVERY_INTERFACE,
+            port=port,
+            stop=stop,
+        )
 
     return Service(name="http", run=run)
 

@@ -1,6 +1,5 @@
 """How commands run, and what they print: shared by the groups of the command line."""
 
-import asyncio
 import sys
 from collections.abc import Coroutine
 from datetime import datetime
@@ -10,6 +9,7 @@ import click
 from rich.table import Column, Table
 
 from abaxus_core.errors import AbaxusError
+from abaxus_core.kernel import event_loop
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run the work of a command; a fault of the world ends the process in a sentence."""
     try:
-        return asyncio.run(work)
+        return event_loop.run(work)
     except AbaxusError as error:
         fail(error)
     except KeyboardInterrupt:

@@ -1,8 +1,9 @@
-"""Our GET and POST against bare Starlette routes of equal size, on the same hypercorn server.
+"""Our GET and POST against bare Starlette routes of equal size, on the same server: each of both.
 
 Ours do all that a caller of ABAXUS gets: key, scope, rate limit, exact decoding, request id, log
-line, statistics. Bare ones decode and encode the same bytes with msgspec. Neither asks the
-database; what a read from it costs, and a write with its audit entry, is shown beside.
+line, statistics. Bare ones take the same requests, and decode and encode the same bytes with
+msgspec. Neither asks the database; what a read from it costs, and a write with its audit entry, is
+shown beside.
 """
 
 import contextlib
@@ -22,9 +23,10 @@ import msgspec
 import psutil
 
 from abaxus_core.kernel import embedded_postgres
+from abaxus_core.kernel.config import AsgiServer
 from benchmarks import http_load
 from benchmarks.http_load import SECOND_NS, Load
-from benchmarks.report import at_least, interleaved, median_of, publish, shown
+from benchmarks.report import Figure, at_least, interleaved, median_of, publish, shown
 
 RUN_NS = SECOND_NS
 ROUNDS = 9
@@ -39,12 +41,12 @@ BODY = msgspec.json.encode(
     }
 )
 METRIC = msgspec.json.encode({"key": "api_calls", "aggregation": "sum"})
-GET_GOAL = "0.70"
-POST_GOAL = "0.60"
+SERVERS: tuple[AsgiServer, ...] = ("hypercorn", "uvicorn")
+GOALS = {"GET": "0.70", "POST": "0.60"}
 
 
 @contextlib.contextmanager
-def _listening() -> Iterator[tuple[int, str, psutil.Process]]:
+def _listening(server: AsgiServer) -> Iterator[tuple[int, str, psutil.Process]]:
     """A server on a fresh cluster: its port, a key, its process."""
     with contextlib.ExitStack() as opened:
         home = Path(tempfile.mkdtemp(prefix="abaxus-bench-"))
@@ -56,7 +58,7 @@ def _listening() -> Iterator[tuple[int, str, psutil.Process]]:
         port = _free_port()
         lines = opened.enter_context((home / "api.log").open("wb"))
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.http_server", postgres.dsn(), str(port)],
+            [sys.executable, "-m", "benchmarks.http_server", server, postgres.dsn(), str(port)],
             stdout=subprocess.PIPE,
             stderr=lines,
         )
@@ -87,18 +89,18 @@ def _requests(key: str) -> dict[str, bytes]:
     make = http_load.request
     change = msgspec.json.encode({"name": "API calls"})
     return {
-        "bare GET": make("GET", "/bare"),
+        "bare GET": make("GET", "/bare", key=key),
         "our GET": make("GET", "/v1/same", key=key),
-        "bare POST": make("POST", "/bare", body=BODY),
+        "bare POST": make("POST", "/bare", key=key, body=BODY),
         "our POST": make("POST", "/v1/same", key=key, body=BODY),
         "GET of a metric": make("GET", "/v1/metrics/api_calls", key=key),
         "PATCH of a metric": make("PATCH", "/v1/metrics/api_calls", key=key, body=change),
     }
 
 
-def _measured() -> dict[str, list[Load]]:
+def _measured(server: AsgiServer) -> dict[str, list[Load]]:
     loads: dict[str, list[Load]] = {}
-    with _listening() as (port, key, process):
+    with _listening(server) as (port, key, process):
         metric = http_load.request("POST", "/v1/metrics", key=key, body=METRIC)
         http_load.run(port, metric, status=b"201", for_ns=0, connections=1)
 
@@ -126,9 +128,14 @@ def _share(ours: list[Load], bare: list[Load]) -> Decimal:
 
 
 def main() -> None:
-    loads = _measured()
-    figures = []
-    for name, each in loads.items():
+    figures = [figure for server in SERVERS for figure in _figures(server, _measured(server))]
+    publish(f"http: over {http_load.CONNECTIONS} connections", figures)
+
+
+def _figures(server: AsgiServer, loads: dict[str, list[Load]]) -> list[Figure]:
+    figures: list[Figure] = []
+    for request, each in loads.items():
+        name = f"{server}: {request}"
         figures += [
             shown(f"{name}, requests per second", median_of([load.rate for load in each])),
             shown(f"{name}, server CPU us", _median(each, lambda load: load.cpu_ns_each) / 1_000),
@@ -139,13 +146,10 @@ def main() -> None:
                 f"{name}, p99 ms", _median(each, lambda load: load.percentile_ns(99)) / NS_PER_MS
             ),
         ]
-    figures += [
-        at_least("our GET over bare GET", _share(loads["our GET"], loads["bare GET"]), GET_GOAL),
-        at_least(
-            "our POST over bare POST", _share(loads["our POST"], loads["bare POST"]), POST_GOAL
-        ),
-    ]
-    publish(f"http: over {http_load.CONNECTIONS} connections", figures)
+    for method, goal in GOALS.items():
+        share = _share(loads[f"our {method}"], loads[f"bare {method}"])
+        figures.append(at_least(f"{server}: our {method} over bare {method}", share, goal))
+    return figures
 
 
 def _median(loads: list[Load], of: Callable[[Load], int]) -> Decimal:

@@ -1,4 +1,4 @@
-"""The server side of the benchmark `http`: our application and bare Starlette on one hypercorn.
+"""The server side of the benchmark `http`: our application and bare Starlette on one server.
 
 Paths under /bare go to Starlette routes that decode, encode and answer the same bytes, nothing
 else; all others to ours, on a migrated database. Prints its key when it is about to listen.
@@ -20,7 +20,8 @@ from abaxus_core.http import app, server
 from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.routes import ENDPOINTS
-from abaxus_core.kernel import config, log, migrations
+from abaxus_core.kernel import config, event_loop, log, migrations
+from abaxus_core.kernel.config import AsgiServer
 from abaxus_core.kernel.database import Database, PoolSettings, open_databases
 from abaxus_core.services import api_keys
 from abaxus_core.services.documents.opening import documents_of
@@ -48,7 +49,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 SHOWN = Shown(customer_id="acme", metric_key="api_calls", total=1374923)
 
 
-async def _serve(dsn: str, port: int) -> None:
+async def _serve(asgi_server: AsgiServer, dsn: str, port: int) -> None:
     log.configure("info", "json")
     pool = PoolSettings(ssl_mode="disable")
     await migrations.migrate(dsn, pool)
@@ -57,7 +58,13 @@ async def _serve(dsn: str, port: int) -> None:
         contexts = {mode: _context(databases.of(mode), dsn, telemetry) for mode in ("live", "test")}
         issued = await perform(contexts["live"], "system", _first_key(contexts["live"]))
         print(issued.secret.reveal(), flush=True)
-        await server.serve(_both(contexts), host="127.0.0.1", port=port, stop=asyncio.Event())
+        await server.serve(
+            _both(contexts),
+            server=asgi_server,
+            host="127.0.0.1",
+            port=port,
+            stop=asyncio.Event(),
+        )
 
 
 def _both(contexts: Mapping[str, Context]) -> Any:
@@ -145,4 +152,5 @@ def _first_key(context: Context) -> Callable[[Work], Awaitable[api_keys.Issued]]
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1], int(sys.argv[2])))
+    name = msgspec.convert(sys.argv[1], AsgiServer)
+    event_loop.run(_serve(name, sys.argv[2], int(sys.argv[3])))

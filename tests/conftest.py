@@ -1,14 +1,35 @@
 """Fixtures: a PostgreSQL cluster a session, a migrated database a test, a clock, ids."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
+from abaxus_core.kernel import event_loop
 from abaxus_core.kernel.database import Database
 from abaxus_core.kernel.embedded_postgres import DURABLE, THROW_AWAY
 from abaxus_core.kernel.ids import Ids
 from tests.support.clock import FakeClock
 from tests.support.postgres import Cluster, TestDatabases, fresh_databases, running_server
+from tests.support.servers import ASGI_SERVER
+
+# What is a process of ours inherits it, or takes it from `servers` where it inherits nothing.
+os.environ["ASGI_SERVER"] = ASGI_SERVER
+
+
+# Where the conformance kit watches Python's own sockets, which uvloop does without.
+ON_PYTHON_SOCKETS = {"contract", "support", "test_canaries.py"}
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on the loop that processes run on, wherever they can."""
+    if ON_PYTHON_SOCKETS & {*item.path.relative_to(Path(__file__).parent).parts}:
+        return {"asyncio": asyncio.new_event_loop}
+    return {"ours": event_loop.new_event_loop}
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Keeps what runs in a test on this machine, and tells what it tried to reach elsewhere."""
 
+import asyncio
 import functools
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,10 @@ _attempts: list[list[str]] = []
 def contained() -> Iterator[list[str]]:
     """Until the block is left, hosts elsewhere are neither looked up nor connected to: that raises
     PermissionError, and the host is in the list, whoever may have caught the error.
+
+    Raises RuntimeError on an event loop that connects past Python's own sockets, as uvloop does.
     """
+    _check_loop(asyncio.get_running_loop())
     _listen()
     attempts: list[str] = []
     _attempts.append(attempts)
@@ -23,6 +27,12 @@ def contained() -> Iterator[list[str]]:
         yield attempts
     finally:
         _attempts.remove(attempts)
+
+
+def _check_loop(loop: asyncio.AbstractEventLoop) -> None:
+    if isinstance(loop, asyncio.BaseEventLoop):
+        return
+    raise RuntimeError(f"these checks need asyncio's own event loop, not {type(loop).__module__}'s")
 
 
 @functools.cache

@@ -17,7 +17,9 @@ from abaxus_core.http.dispatch import Dispatcher
 from abaxus_core.http.edge import Edge
 from abaxus_core.http.endpoint import Endpoint
 from abaxus_core.http.ratelimit import RateLimiter
+from abaxus_core.http.request_log import RequestLog
 from abaxus_core.http.routes import ENDPOINTS
+from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.config import Settings
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context
@@ -53,6 +55,7 @@ def build(
         (*documented, *docs_page.endpoints(documented)),
         dispatcher,
         telemetry,
+        RequestLog(settings, system_clock),
         monotonic_ns,
     )
     if not settings.cors_allowed_origins:

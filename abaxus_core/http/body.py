@@ -22,19 +22,20 @@ async def read_body(headers: Mapping[str, str], receive: Receive, size_max: int)
     in full. How long it may take to arrive is the edge's to bound.
     """
     unpacker = _Unpacker(headers.get("content-encoding", ""), size_max)
+    more = True
     try:
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > size_max:
             raise _too_large(size_max)
-        more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise MalformedBody("the body did not arrive in full")
-            unpacker.feed(message.get("body", b""))
             more = message.get("more_body", False)
+            unpacker.feed(message.get("body", b""))
     except BodyTooLarge:
-        await _discard(receive)
+        if more:
+            await _discard(receive)
         raise
     body = unpacker.finish()
     if body:

@@ -4,7 +4,6 @@ Routing, errors turned into answers, the request's id, its log line, its place i
 What a request must pass before its handler runs is dispatch.py's.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,10 @@ from abaxus_core.http.answers import Answer, Header, Receive, Send, send_answer
 from abaxus_core.http.dispatch import Dispatcher, Incoming, Seen
 from abaxus_core.http.endpoint import Endpoint
 from abaxus_core.http.errors import MethodNotAllowed, as_ours, error_body, error_headers, status_of
+from abaxus_core.http.headers import Headers
+from abaxus_core.http.patience import Patience
 from abaxus_core.http.request_ids import request_id
+from abaxus_core.http.request_log import RequestLog
 from abaxus_core.http.router import Match, Router
 from abaxus_core.kernel import log
 from abaxus_core.services.telemetry import Telemetry
@@ -35,28 +37,31 @@ class Edge:
         endpoints: Sequence[Endpoint],
         dispatcher: Dispatcher,
         telemetry: Telemetry,
+        request_log: RequestLog,
         monotonic_ns: Callable[[], int],
     ) -> None:
         self._router = Router((each.method, each.path, each) for each in endpoints)
         self._dispatcher = dispatcher
         self._telemetry = telemetry
+        self._request_log = request_log
         self._monotonic_ns = monotonic_ns
+        self._patience = Patience(REQUEST_TIMEOUT_S)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await _answer_protocol(scope["type"], receive, send)
             return
         started_ns = self._monotonic_ns()
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        name = request_id(headers.get("x-request-id", ""))
+        headers = Headers(scope["headers"])
+        name = request_id(headers.get("x-request-id"))
         seen = Seen(request_id=name, method=scope["method"])
         token = log.request_id.set(name)
         try:
             given = await self._answer(scope, headers, receive, seen)
             await send_answer(send, given, _common(seen), without_body=seen.method == "HEAD")
-            self._record(scope["path"], seen, given.status, self._monotonic_ns() - started_ns)
+            took_ns = self._monotonic_ns() - started_ns
+            self._telemetry.request_answered(seen.method, seen.route, given.status, took_ns)
+            self._request_log.answered(seen, scope["path"], given.status, took_ns // NS_PER_US)
         finally:
             log.request_id.reset(token)
 
@@ -76,8 +81,7 @@ class Edge:
                 receive=receive,
             )
             seen.route = incoming.endpoint.path
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                return await self._dispatcher.answer(incoming, seen)
+            return await self._patience.within(self._dispatcher.answer(incoming, seen))
         except Exception as error:  # noqa: BLE001 - the edge: whatever it is, the caller is answered
             return self._refuse(error, seen)
 
@@ -98,18 +102,6 @@ class Edge:
         self._telemetry.error_answered(ours.code)
         body = error_body(ours, seen.request_id)
         return Answer(status_of(ours), body, headers=error_headers(ours))
-
-    def _record(self, path: str, seen: Seen, status: int, took_ns: int) -> None:
-        self._telemetry.request_answered(seen.method, seen.route, status, took_ns)
-        _log.info(
-            "request",
-            method=seen.method,
-            path=path,
-            status=status,
-            code=seen.code,
-            key_id=seen.key_id,
-            took_us=took_ns // NS_PER_US,
-        )
 
 
 def _endpoint(match: Match[Endpoint], method: str) -> Endpoint:

@@ -1,4 +1,7 @@
-"""From a path to what answers it: a tree of the paths' parts, so no route waits for another."""
+"""From a path to what answers it: a tree of the paths' parts, so no route waits for another.
+
+A path without braces is found whole.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -29,11 +32,15 @@ class Router(Generic[T]):
 
     def __init__(self, routes: Iterable[tuple[str, str, T]]) -> None:
         self._root: _Node[T] = _Node()
+        self._whole: dict[str, Match[T]] = {}
         for method, template, target in routes:
             self._add(method, template, target)
 
     def match(self, path: str) -> Match[T] | None:
         """What answers the path; None when nothing does."""
+        return self._whole.get(path) or self._walk(path)
+
+    def _walk(self, path: str) -> Match[T] | None:
         node = self._root
         found: dict[str, str] = {}
         for part in path[1:].split("/"):
@@ -59,3 +66,5 @@ class Router(Generic[T]):
             node = node.braces
         assert method not in node.methods, f"two routes at {method} {template}"
         node.methods[method] = target
+        if "{" not in template:
+            self._whole[template] = Match(node.methods, {})

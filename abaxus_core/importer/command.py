@@ -1,6 +1,5 @@
 """The command `abaxus events import FILE`, mounted by cli.py."""
 
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from abaxus_core.importer.mapping import parse_mapping
 from abaxus_core.importer.meter import shown
 from abaxus_core.importer.run import import_events
 from abaxus_core.importer.source import Kind, Reading, Source, kind_of
+from abaxus_core.kernel import event_loop
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 EXIT_STOPPED: Final = 1
@@ -104,7 +104,7 @@ def _until_stopped(step: Callable[[], int]) -> int:
 def _run(order: Order) -> Ledger:
     name = "standard input" if order.path == STDIN else order.path.name
     with shown(name, size=size_of(order.path)) as meter:
-        return asyncio.run(import_events(order, meter))
+        return event_loop.run(import_events(order, meter))
 
 
 def _import(order: Order) -> int:

@@ -131,6 +131,9 @@ class Sender:
             return await self._http.post(PATH, content=body)
         except httpx.TransportError as error:
             return error
+        except OSError as error:
+            # So ends a connection whose other side dies before httpx has looked at its address.
+            return httpx.ConnectError(str(error))
 
     async def _wait(self, attempt: int, answer: httpx.Response | httpx.TransportError) -> int:
         """Return how many milliseconds went by since the attempt began, as far as is known."""

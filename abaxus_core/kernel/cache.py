@@ -28,12 +28,18 @@ class Cache(Generic[V]):
         self._generation = 0
         listener.subscribe(channel, self.invalidate)
 
+    def known(self, key: str) -> V | None:
+        """The value of `key`, while it is here and would be heard of if it changed."""
+        if key not in self._entries or not self._listener.connected(self._channel):
+            return None
+        value = self._entries[key] = self._entries.pop(key)
+        return value
+
     async def get(self, key: str, load: Callable[[], Awaitable[V | None]]) -> V | None:
         """The value of `key`, from here or from `load`; None where `load` finds none."""
         if not self._listener.connected(self._channel):
             return await load()
-        if key in self._entries:
-            value = self._entries[key] = self._entries.pop(key)
+        if (value := self.known(key)) is not None:
             return value
         generation = self._generation
         loaded = await load()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -20,6 +20,7 @@ from abaxus_core.kernel import environment
 from abaxus_core.plugin.email import is_mail_address
 from abaxus_core.plugin.settings import ByteSize, Secret
 
+AsgiServer: TypeAlias = Literal["hypercorn", "uvicorn"]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 MASTER_KEY_LENGTH_MIN: Final = 32
@@ -29,6 +30,7 @@ REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 REDIS_TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 CACHE_TTL_MIN: Final = timedelta(milliseconds=100)
 CACHE_TTL_MAX: Final = timedelta(seconds=60)
+UVICORN_MODULES: Final = ("uvicorn", "httptools")
 
 
 class PostgresUrl(Secret):
@@ -133,7 +135,7 @@ class Settings(DatabaseSettings, frozen=True, kw_only=True):
     api_master_key: MasterKey
     api_rate_limit_rpm: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 6000
     api_max_body_size: BodySize = BodySize(1 << 20)
-    asgi_server: Literal["hypercorn"] = "hypercorn"
+    asgi_server: AsgiServer = "hypercorn"
     cors_allowed_origins: tuple[Origin, ...] = ()
     port: Port = 8080
 
@@ -187,6 +189,10 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
         faults.append("EMAIL_FROM is not set, and EMAIL_PROVIDER is")
     if environ.get("REDIS_URL") and not (find_spec("redis") and find_spec("hiredis")):
         faults.append("REDIS_URL is set, and the extra that it needs is missing: abaxus[redis]")
+    if environ.get("ASGI_SERVER", "").strip() == "uvicorn" and not all(
+        map(find_spec, UVICORN_MODULES)
+    ):
+        faults.append("ASGI_SERVER is uvicorn, which is not installed: pip install abaxus[uvicorn]")
     return (None if faults else settings), faults
 
 

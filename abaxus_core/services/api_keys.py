@@ -120,9 +120,15 @@ async def newest(
     return await repository.newest(conn, mode=mode, before_id=before_id, rows_max=rows_max)
 
 
-def digest(shown: str, master_key: Secret) -> bytes | None:
-    """What the table would hold for the key that was shown; None when it cannot be one of ours."""
-    return _hash(shown, master_key) if _FORM.fullmatch(shown) else None
+def mode_of(shown: str) -> str | None:
+    """The mode of a key that was shown; None when it cannot be one of ours."""
+    form = _FORM.fullmatch(shown)
+    return None if form is None else form[1]
+
+
+def digest(shown: str, master_key: Secret) -> bytes:
+    """What the table would hold for the key that was shown."""
+    return _hash(shown, master_key)
 
 
 async def find(conn: Connection, key_hash: bytes) -> Bearer | None:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-NS_PER_SECOND = 1_000_000_000
+from abaxus_core.services.request_times import NS_PER_SECOND, RequestTimes
+
 # A caller may send any word as a method.
 METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
-REQUEST_BUCKETS_S = ("0.001", "0.0025", "0.005", "0.01", "0.025", "0.1", "0.5", "2.5", "10")
 JOB_BUCKETS_S = ("0.005", "0.025", "0.1", "0.5", "2.5", "10", "60", "300")
 
 WAITING = {
@@ -31,13 +31,8 @@ class Telemetry:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Histogram(
-            "abaxus_http_request_seconds",
-            "Time to answer a request, by route and status.",
-            ("method", "route", "status"),
-            buckets=REQUEST_BUCKETS_S,
-            registry=self._registry,
-        )
+        self._requests = RequestTimes()
+        self._registry.register(self._requests)
         self._errors = Counter(
             "abaxus_errors_total",
             "Answers that were errors, by code.",
@@ -128,15 +123,10 @@ class Telemetry:
             registry=self._registry,
         )
         self._reads_seen: dict[tuple[str, str], Counter] = {}
-        self._seen: dict[tuple[str, str, int], Histogram] = {}
 
     def request_answered(self, method: str, route: str, status: int, took_ns: int) -> None:
         """`route` is the path's template, or "none" where no route matched."""
-        key = (method if method in METHODS else "other", route, status)
-        seen = self._seen.get(key)
-        if seen is None:
-            seen = self._seen[key] = self._requests.labels(key[0], route, str(status))
-        seen.observe(took_ns / NS_PER_SECOND)
+        self._requests.add((method if method in METHODS else "other", route, status), took_ns)
 
     def error_answered(self, code: str) -> None:
         self._errors.labels(code).inc()

@@ -70,7 +70,7 @@ class Smtp:
         business.
         """
         return aiosmtplib.SMTP(
-            hostname=self._settings.host,
+            hostname=str(self._settings.host),  # uvloop's TLS takes no kind of str but str
             port=self._settings.effective_port,
             local_hostname=message.sender.rpartition("@")[2],
             timeout=COMMAND_TIMEOUT_S,

@@ -27,13 +27,13 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from abaxus_core.http import app, server
+from abaxus_core.http import app
 from abaxus_core.services.telemetry import Telemetry
 from tests.support.api import bearer, new_key
 from tests.support.clock import FakeClock
 from tests.support.metering import context_of
-from tests.support.ports import free_port
 from tests.support.postgres import TestDatabases
+from tests.support.servers import served
 
 CHECKS = [
     not_a_server_error,
@@ -44,7 +44,6 @@ CHECKS = [
 ]
 EXAMPLES_MAX = int(os.environ.get("ABAXUS_TEST_API_EXAMPLES", "8"))
 SEED = int(os.environ.get("ABAXUS_TEST_API_SEED", "20260501"))
-READY_ATTEMPTS_MAX = 500
 
 EXISTING: Mapping[str, str] = {
     "customer_id": "acme",
@@ -99,14 +98,8 @@ async def listening(databases: TestDatabases, clock: FakeClock) -> AsyncIterator
     }
     key = await new_key(contexts["live"], "admin")
     asgi = app.build(contexts, contexts["live"].settings, Telemetry())
-    port = free_port()
-    stop = asyncio.Event()
-    serving = asyncio.create_task(server.serve(asgi, host="127.0.0.1", port=port, stop=stop))
-    try:
-        yield f"http://127.0.0.1:{port}", key
-    finally:
-        stop.set()
-        await serving
+    async with served(asgi) as up:
+        yield up.url, key
 
 
 async def make_catalogue(client: httpx.AsyncClient) -> dict[str, str]:
@@ -122,22 +115,12 @@ async def make_catalogue(client: httpx.AsyncClient) -> dict[str, str]:
     return made
 
 
-async def wait_until_ready(client: httpx.AsyncClient) -> None:
-    for _ in range(READY_ATTEMPTS_MAX):
-        with suppress(httpx.ConnectError):
-            if (await client.get("/healthz")).status_code == 200:
-                return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the API does not answer")
-
-
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 async def test_the_api_does_what_it_says(
     databases: TestDatabases, clock: FakeClock, mode: GenerationMode
 ) -> None:
     async with listening(databases, clock) as (address, key):
         async with httpx.AsyncClient(base_url=address, headers=bearer(key)) as client:
-            await wait_until_ready(client)
             made = await make_catalogue(client)
             described = msgspec.json.decode((await client.get("/openapi.json")).content)
         answered = await asyncio.to_thread(exercise, described, address, key, made, mode)

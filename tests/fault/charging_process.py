@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from abaxus_core.kernel import event_loop
 from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.database import open_databases
 from abaxus_core.plugin.payments import ChargeRequest, NotFound
@@ -52,4 +53,4 @@ async def main(dsn: str, invoice_id: str, ledger: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    event_loop.run(main(*sys.argv[1:]))

@@ -3,10 +3,9 @@
 python -m tests.fault.mailing_process DSN EMAIL_ID PORT
 """
 
-import asyncio
 import sys
 
-from abaxus_core.kernel import plugin_manager
+from abaxus_core.kernel import event_loop, plugin_manager
 from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.database import open_databases
 from abaxus_core.services import mailing
@@ -26,4 +25,4 @@ async def main(dsn: str, email_id: str, port: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    event_loop.run(main(*sys.argv[1:]))

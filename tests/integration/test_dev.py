@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.child import INHERITED
+
 STARTED = "Serving until Ctrl-C"
 WAIT_S_MAX = 300
 
@@ -24,7 +26,7 @@ class Dev:
     def __init__(self, folder: Path, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         # Started as a group of its own, as a terminal would, and with nothing of ours configured.
-        environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
         command = (sys.executable, "-m", "abaxus_core.cli", "dev", "--demo", "--data", str(folder))
         self._process = subprocess.Popen(
             command,

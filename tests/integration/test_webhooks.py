@@ -7,7 +7,6 @@ import json
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 
 from abaxus_core.http import app
@@ -29,6 +28,7 @@ from tests.support.collection import (
 )
 from tests.support.payment_scene import ENVIRON, FAKES
 from tests.support.providers import opened, redirected
+from tests.support.servers import client_of
 
 SECRET = "whsec_Hunter2Hunter2"
 HMAC_KEY = "44" * 32
@@ -136,8 +136,7 @@ async def api(context):
     application = app.build(
         {"live": context, "test": context}, context.settings, Telemetry(), resources=ENDPOINTS
     )
-    transport = httpx.ASGITransport(application, raise_app_exceptions=True)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+    async with client_of(application) as client:
         yield client
 
 

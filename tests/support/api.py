@@ -1,4 +1,4 @@
-"""The API in memory: the real application on a fresh database, spoken to over ASGI."""
+"""The real application on a fresh database, spoken to over HTTP."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +16,7 @@ from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import Context, Work, perform
 from tests.support.metering import context_of
 from tests.support.postgres import TestDatabases
+from tests.support.servers import client_of
 
 MINUTE_NS = 60 * 1_000_000_000
 
@@ -67,10 +68,7 @@ async def serving(
         resources=resources,
     )
     key = await new_key(contexts["live"], "admin")
-    transport = httpx.ASGITransport(asgi, raise_app_exceptions=True)
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://api", headers={"Authorization": f"Bearer {key}"}
-    ) as client:
+    async with client_of(asgi, bearer(key)) as client:
         yield Api(client, contexts, monotonic, telemetry)
 
 

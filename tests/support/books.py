@@ -23,6 +23,7 @@ from tests.support.collection import make_context
 from tests.support.jobs import FAULTY
 from tests.support.metering import land_all
 from tests.support.postgres import TestDatabases
+from tests.support.servers import client_of
 
 CALLS: Mapping[str, object] = {"key": "api_calls", "aggregation": "sum"}
 BASE_FEE: Mapping[str, object] = {
@@ -178,11 +179,7 @@ async def keeping(
     }
     asgi = app.build(contexts, contexts["live"].settings, Telemetry(), monotonic_ns=FakeMonotonic())
     key = await new_key(contexts["live"], "admin")
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(asgi, raise_app_exceptions=True),
-        base_url="http://api",
-        headers=bearer(key),
-    ) as client:
+    async with client_of(asgi, bearer(key)) as client:
         yield Books(client, contexts["live"], contexts["test"])
 
 

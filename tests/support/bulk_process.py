@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+from abaxus_core.kernel import event_loop
 from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.database import open_databases
 from abaxus_core.services import bulk_runs
@@ -22,4 +23,4 @@ async def main(dsn: str, chunk_size: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    event_loop.run(main(sys.argv[1], int(sys.argv[2])))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SITE = Path(__file__).parent / "child_site"
+INHERITED = ("PATH", "HOME", "ASGI_SERVER")
 _ATTEMPTS = "attempts"
 
 
@@ -19,7 +20,7 @@ def environ(
     folder: Path, *, names: Mapping[str, int] | None = None, ca_file: Path | None = None
 ) -> dict[str, str]:
     """The variables of such a process, nothing of ours configured; `names` lead to ports here."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     attempts = folder / _ATTEMPTS
     attempts.touch()
     attempts.chmod(0o666)

@@ -14,6 +14,7 @@ import msgspec
 
 from tests.support.fleet_process import Ended, Kill, Kind, Start
 from tests.support.ports import free_port
+from tests.support.servers import ASGI_SERVER
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +24,7 @@ ENVIRON: Mapping[str, str] = {
     "DATABASE_SSL_MODE": "disable",
     "DATABASE_MAX_CONNECTIONS": "10",
     "API_RATE_LIMIT_RPM": "0",
+    "ASGI_SERVER": ASGI_SERVER,
     "LOG_LEVEL": "error",
 }
 
@@ -100,7 +102,7 @@ class Fleet:
     async def is_ready(self, member: Member) -> bool:
         try:
             return (await self.client(member.port).get("/healthz")).status_code == 200
-        except httpx.TransportError:
+        except (httpx.TransportError, OSError):
             return False
 
     async def _end(self, pid: int) -> None:

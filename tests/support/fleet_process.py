@@ -4,7 +4,6 @@
 and answers with one line, the id of the process. At the end of the input all of them are killed.
 """
 
-import asyncio
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import Final, Literal, NoReturn, TypeAlias
 import msgspec
 
 from abaxus_core import processes
+from abaxus_core.kernel import event_loop
 from abaxus_plugins import adyen, outbox, sandbox, stripe
 from tests.support import payment_process
 
@@ -83,7 +83,7 @@ def _be(order: Start) -> NoReturn:
         silence = os.open(os.devnull, os.O_RDWR)
         os.dup2(silence, sys.stdin.fileno())
         os.dup2(silence, sys.stdout.fileno())
-        asyncio.run(RUNS[order.kind](order.environ))
+        event_loop.run(RUNS[order.kind](order.environ))
     except BaseException:  # noqa: BLE001 - nobody above would say it
         traceback.print_exc()
         os._exit(1)

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+from abaxus_core.kernel import event_loop
 from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.database import open_databases
 from abaxus_core.services.telemetry import Telemetry
@@ -17,4 +18,4 @@ async def main(dsn: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    event_loop.run(main(sys.argv[1]))

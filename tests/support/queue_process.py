@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import msgspec
 
+from abaxus_core.kernel import event_loop
 from abaxus_core.kernel.database import open_databases
 from abaxus_core.kernel.queue import Job
 from tests.support.jobs import FAULTY, Note, working
@@ -38,4 +39,4 @@ async def work(dsn: str, lease: timedelta) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1], timedelta(milliseconds=int(sys.argv[2]))))
+    event_loop.run(work(sys.argv[1], timedelta(milliseconds=int(sys.argv[2]))))

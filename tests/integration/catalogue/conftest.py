@@ -1,4 +1,4 @@
-"""The real application over ASGI on a fresh database, and a small catalogue to start from."""
+"""The real application over HTTP on a fresh database, and a small catalogue to start from."""
 
 from collections.abc import AsyncIterator, Mapping
 
@@ -18,9 +18,11 @@ from abaxus_core.http.app import build
 from abaxus_core.services import api_keys
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import SYSTEM, Context, Work, perform
+from tests.support.api import bearer
 from tests.support.clock import FakeClock
 from tests.support.metering import context_of, land_all
 from tests.support.postgres import TestDatabases
+from tests.support.servers import client_at, served
 
 RESOURCES = (
     *metrics.ENDPOINTS,
@@ -35,14 +37,10 @@ RESOURCES = (
 class Api:
     """A caller with one key. Each call gives status and decoded body."""
 
-    def __init__(self, app: object, context: Context, key: str) -> None:
-        self.app = app
+    def __init__(self, url: str, context: Context, key: str) -> None:
+        self.url = url
         self.context = context
-        self._client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app),
-            base_url="http://abaxus",
-            headers={"authorization": f"Bearer {key}"},
-        )
+        self._client = client_at(url, bearer(key))
 
     async def get(self, path: str, **query: object) -> tuple[int, dict]:
         return self._read(await self._client.get(path, params=query))
@@ -102,7 +100,7 @@ def _bytes(body: object) -> bytes:
     return body if isinstance(body, bytes) else msgspec.json.encode(body)
 
 
-async def caller(app: object, context: Context, *scopes: str) -> Api:
+async def caller(url: str, context: Context, *scopes: str) -> Api:
     """A caller whose new key has these scopes."""
 
     async def step(work: Work) -> api_keys.Issued:
@@ -115,7 +113,7 @@ async def caller(app: object, context: Context, *scopes: str) -> Api:
         )
 
     issued = await perform(context, SYSTEM, step)
-    return Api(app, context, issued.secret.reveal())
+    return Api(url, context, issued.secret.reveal())
 
 
 @pytest.fixture
@@ -124,16 +122,17 @@ async def api(databases: TestDatabases, clock: FakeClock) -> AsyncIterator[Api]:
     live = context_of(databases.live, clock, API_RATE_LIMIT_RPM="0")
     test = context_of(databases.test, clock, API_RATE_LIMIT_RPM="0")
     app = build({"live": live, "test": test}, live.settings, Telemetry(), resources=RESOURCES)
-    api = await caller(app, live, "admin")
-    yield api
-    await api.close()
+    async with served(app) as up:
+        api = await caller(up.url, live, "admin")
+        yield api
+        await api.close()
 
 
 @pytest.fixture
 async def test_mode(api: Api, databases: TestDatabases, clock: FakeClock) -> AsyncIterator[Api]:
     """An admin of test mode, of the same application."""
     context = context_of(databases.test, clock, API_RATE_LIMIT_RPM="0")
-    test_mode = await caller(api.app, context, "admin")
+    test_mode = await caller(api.url, context, "admin")
     yield test_mode
     await test_mode.close()
 

@@ -181,7 +181,7 @@ async def test_the_query_is_checked(catalogue: Api) -> None:
 
 
 async def test_the_scope_for_checks_suffices_and_reaches_no_further(catalogue: Api) -> None:
-    checker = await caller(catalogue.app, catalogue.context, "entitlements")
+    checker = await caller(catalogue.url, catalogue.context, "entitlements")
     assert (await check(checker, "sso"))["granted"] is False
     for path in ("/v1/metrics", "/v1/customers/acme", "/v1/subscriptions"):
         status, answer = await checker.get(path)

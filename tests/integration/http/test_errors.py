@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from abaxus_core.errors import InvariantBroken, RateLimited
-from abaxus_core.http import edge
+from abaxus_core.http import edge, request_log
 from abaxus_core.http.answers import Answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from tests.support.api import Api, error_of, serving
@@ -84,9 +84,10 @@ async def test_a_backlog_says_when_to_come_back(databases: TestDatabases, clock:
     assert response.headers["retry-after"] == "7"
 
 
-async def test_a_log_line_has_ids_and_no_bodies(api: Api) -> None:
-    with logged_by(edge) as lines:
-        await api.client.post("/v1/metrics", json={"key": "calls", "aggregation": "swordfish"})
+async def test_a_log_line_has_ids_and_no_bodies(databases: TestDatabases, clock: FakeClock) -> None:
+    async with serving(databases, clock, LOG_FORMAT="text") as api:
+        with logged_by(request_log) as lines:
+            await api.client.post("/v1/metrics", json={"key": "calls", "aggregation": "swordfish"})
     (line,) = [line for line in lines if line["event"] == "request"]
     assert line["status"] == 422
     assert line["code"] == "VALIDATION_FAILED"

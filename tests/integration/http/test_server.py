@@ -2,21 +2,19 @@
 
 import asyncio
 import gzip
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
 
-from abaxus_core.http import app, server
+from abaxus_core.http import app
 from tests.support.api import new_key
 from tests.support.clock import FakeClock
 from tests.support.metering import context_of
-from tests.support.ports import free_port
 from tests.support.postgres import TestDatabases
+from tests.support.servers import Served, served
 
-CONNECT_ATTEMPTS_MAX = 500
 STOP_MAX_S = 5
 SIZE_MAX = 64 << 10
 
@@ -45,19 +43,13 @@ class Wire:
 class Listening:
     """A server; `head` is what each request to it begins with after its first line."""
 
-    port: int
+    server: Served
     head: bytes
-    stop: asyncio.Event
-    serving: "asyncio.Task[None]"
     wires: list[Wire] = field(default_factory=list)
 
     async def connect(self) -> Wire:
-        for _ in range(CONNECT_ATTEMPTS_MAX):
-            with suppress(ConnectionRefusedError):
-                self.wires.append(Wire(*await asyncio.open_connection("127.0.0.1", self.port)))
-                return self.wires[-1]
-            await asyncio.sleep(0.01)
-        raise AssertionError("nobody listens")
+        self.wires.append(Wire(*await asyncio.open_connection("127.0.0.1", self.server.port)))
+        return self.wires[-1]
 
 
 @asynccontextmanager
@@ -69,19 +61,14 @@ async def listening(databases: TestDatabases, clock: FakeClock) -> AsyncIterator
     key = await new_key(contexts["live"], "admin")
     live = contexts["live"]
     asgi = app.build(contexts, live.settings, live.telemetry)
-    port, stop = free_port(), asyncio.Event()
-    serving = asyncio.create_task(server.serve(asgi, host="127.0.0.1", port=port, stop=stop))
     head = f"host: a\r\nauthorization: Bearer {key}\r\n".encode()
-    up = Listening(port=port, head=head, stop=stop, serving=serving)
-    try:
+    async with served(asgi) as server:
+        up = Listening(server=server, head=head)
         yield up
-    finally:
-        stop.set()
-        await serving
-        for wire in up.wires:
-            wire.writer.close()
-            with suppress(ConnectionError):
-                await wire.writer.wait_closed()
+    for wire in up.wires:
+        wire.writer.close()
+        with suppress(ConnectionError):
+            await wire.writer.wait_closed()
 
 
 async def test_bodies_come_in_chunks_and_are_bounded(
@@ -142,11 +129,8 @@ async def test_stopping_waits_for_nobody_who_is_idle(
         half.writer.write(
             b"POST /v1/metrics HTTP/1.1\r\n" + up.head + b"content-length: 9\r\n\r\n{"
         )
-        started_ns = time.monotonic_ns()
-        up.stop.set()
         async with asyncio.timeout(STOP_MAX_S):
-            await up.serving
-        print(f"stopped in {(time.monotonic_ns() - started_ns) // 1_000_000} ms")
+            await up.server.end()
 
 
 async def test_the_server_says_nothing_of_itself(

@@ -1,7 +1,6 @@
 """`abaxus events import` against a listening API: formats, rejects, resumption, refusals."""
 
 import asyncio
-import contextlib
 import gzip
 import json
 import os
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -20,19 +20,19 @@ import zstandard
 from abaxus_core.errors import InvalidInput
 from abaxus_core.http import events
 from abaxus_core.http.app import build
-from abaxus_core.http.server import serve
 from abaxus_core.importer import run, sender
 from abaxus_core.importer.ledger import Begun, NotKept, Order, Progress
 from abaxus_core.importer.mapping import parse_mapping
 from abaxus_core.importer.sender import Stopped
 from abaxus_core.importer.source import Reading
-from abaxus_core.services import api_keys
 from abaxus_core.services.telemetry import Telemetry
-from abaxus_core.services.work import SYSTEM, Context, perform
+from abaxus_core.services.work import Context
+from tests.support.api import new_key
 from tests.support.clock import FakeClock
 from tests.support.metering import context_of, fetch, land_all, make_catalogue
 from tests.support.ports import free_port
 from tests.support.postgres import TestDatabases
+from tests.support.servers import served
 from tests.support.waiting import eventually
 
 HEADER = "customer_id,metric_key,value,timestamp,idempotency_key,subscription_id,properties.user\n"
@@ -83,46 +83,21 @@ async def api(databases: TestDatabases, clock: FakeClock) -> AsyncIterator[Api]:
         yield api
 
 
-def listening(databases: TestDatabases, clock: FakeClock, **settings: str):
+@asynccontextmanager
+async def listening(
+    databases: TestDatabases, clock: FakeClock, **settings: str
+) -> AsyncIterator[Api]:
     """An API over HTTP, on a catalogue to meter against."""
-    return _Listening(databases, context_of(databases.live, clock, **settings))
-
-
-class _Listening:
-    def __init__(self, databases: TestDatabases, context: Context) -> None:
-        self._databases = databases
-        self._context = context
-        self._stop = asyncio.Event()
-
-    async def __aenter__(self) -> Api:
-        await make_catalogue(self._databases.live)
-        context = self._context
-        application = build(
-            {"live": context, "test": context},
-            context.settings,
-            Telemetry(),
-            resources=events.ENDPOINTS,
-        )
-        port = free_port()
-        self._server = asyncio.create_task(
-            serve(application, host="127.0.0.1", port=port, stop=self._stop)
-        )
-        issued = await perform(
-            context,
-            SYSTEM,
-            lambda work: api_keys.create(
-                work,
-                mode="live",
-                name="import",
-                scopes=("ingest",),
-                master_key=context.settings.api_master_key,
-            ),
-        )
-        return Api(context, f"http://127.0.0.1:{port}", issued.secret.reveal())
-
-    async def __aexit__(self, *_: object) -> None:
-        self._stop.set()
-        await self._server
+    context = context_of(databases.live, clock, **settings)
+    await make_catalogue(databases.live)
+    application = build(
+        {"live": context, "test": context},
+        context.settings,
+        Telemetry(),
+        resources=events.ENDPOINTS,
+    )
+    async with served(application) as up:
+        yield Api(context, up.url, await new_key(context, "ingest"))
 
 
 def line(key: str, **fields: object) -> str:
@@ -601,7 +576,7 @@ async def exists(path: Path) -> bool:
 
 def feed(command: subprocess.Popen[bytes], content: bytes) -> None:
     """Write to a command that may be killed meanwhile; leave its standard input open."""
-    with contextlib.suppress(BrokenPipeError):
+    with suppress(BrokenPipeError):
         command.stdin.write(content)
         command.stdin.flush()
 

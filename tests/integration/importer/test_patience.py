@@ -1,16 +1,13 @@
 """How long an import waits: from when the API last took a batch, of whichever sender's."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from abaxus_core.http.server import serve
 from abaxus_core.importer import sender
 from abaxus_core.importer.sender import Outcome, Sender, Stopped
 from abaxus_core.importer.source import Record
-from tests.support.ports import free_port
-from tests.support.waiting import eventually
+from tests.support.servers import served
 
 TAKEN = b'{"accepted":1,"duplicates":0,"rejected":0,"results":[]}'
 BUSY = Record(number=1, event=b'{"busy":1}')
@@ -22,9 +19,8 @@ Answers = Callable[[bytes], Awaitable[tuple[int, bytes]]]
 class Api:
     """Something that listens and answers as `answers` says, given the body."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.answers: Answers
+    url: str
+    answers: Answers
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         message = await receive()
@@ -47,24 +43,10 @@ class Api:
 async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
     monkeypatch.setattr(sender, "RETRY_DELAY_MIN_MS", 1)
     monkeypatch.setattr(sender, "PATIENCE_MS", 3)
-    port = free_port()
-    api = Api(f"http://127.0.0.1:{port}")
-    stop = asyncio.Event()
-    serving = asyncio.create_task(serve(api, host="127.0.0.1", port=port, stop=stop))
-    await eventually(listens, port)
-    yield api
-    stop.set()
-    await serving
-
-
-async def listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
+    api = Api()
+    async with served(api) as up:
+        api.url = up.url
+        yield api
 
 
 async def test_a_batch_is_not_given_up_while_others_are_taken(api: Api) -> None:

@@ -12,9 +12,11 @@ from abaxus_core.http.app import build
 from abaxus_core.services import api_keys
 from abaxus_core.services.telemetry import Telemetry
 from abaxus_core.services.work import SYSTEM, Context, perform
+from tests.support.api import bearer
 from tests.support.clock import FakeClock
 from tests.support.metering import context_of, fetch, land_all, make_catalogue
 from tests.support.postgres import TestDatabases
+from tests.support.servers import client_of
 
 NOON = "2026-05-01T12:00:00Z"
 
@@ -31,11 +33,7 @@ async def api(
         Telemetry(),
         resources=(*events.ENDPOINTS, *usage.ENDPOINTS),
     )
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(application),
-        base_url="http://abaxus",
-        headers={"Authorization": f"Bearer {await key_for(context, 'admin')}"},
-    ) as client:
+    async with client_of(application, bearer(await key_for(context, "admin"))) as client:
         yield client
 
 
@@ -210,9 +208,7 @@ async def test_a_full_backlog_says_when_to_come_back(
     application = build(
         {"live": full, "test": full}, full.settings, Telemetry(), resources=events.ENDPOINTS
     )
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(application), base_url="http://abaxus", headers=api.headers
-    ) as client:
+    async with client_of(application, api.headers) as client:
         assert (await client.post("/v1/events", json=body("a"))).status_code == 202
         refused = await client.post("/v1/events", json=body("b"))
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "BACKLOG_FULL")

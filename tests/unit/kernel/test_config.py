@@ -162,3 +162,12 @@ def test_commands_that_only_need_the_database_ask_for_nothing_else():
     with pytest.raises(ConfigurationError) as refused:
         config.load_database({})
     assert refused.value.faults == ["DATABASE_URL is not set"]
+
+
+def test_a_server_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    assert config.load({**GOOD, "ASGI_SERVER": "uvicorn"}).asgi_server == "uvicorn"
+    monkeypatch.setattr(config, "find_spec", lambda name: None if name == "httptools" else name)
+    assert faults_of({**GOOD, "ASGI_SERVER": "uvicorn"}) == [
+        "ASGI_SERVER is uvicorn, which is not installed: pip install abaxus[uvicorn]"
+    ]
+    assert config.load(GOOD).asgi_server == "hypercorn"
