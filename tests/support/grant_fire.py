@@ -1,0 +1,259 @@
+"""Two API processes on one database and one cache, each with lines of its own to both, and callers
+who change grants and check them through either, whatever becomes of the cache meanwhile.
+"""
+
+import asyncio
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from tests.support.api import bearer, new_key
+from tests.support.cache_servers import CacheServer, Line, line_to
+from tests.support.clock import FakeClock
+from tests.support.fleet import Fleet, Member
+from tests.support.fleet_process import Kind
+from tests.support.grant_history import GrantHistory
+from tests.support.granted_lives import (
+    BASE,
+    EXTRA,
+    EXTRA_SEATS,
+    FEATURES,
+    RUNGS,
+    SEATS,
+    TIER,
+    Asked,
+    GrantedLife,
+)
+from tests.support.metering import context_of
+from tests.support.ports import free_port
+from tests.support.postgres import TestDatabases
+from tests.support.waiting import eventually
+
+METRIC: Final = "calls"
+ASKED_MAX: Final = 2_000
+ASK_AGAIN_MS: Final = 20
+CHECKS_PER_CHANGE: Final = 4
+READ_AGAIN_MAX_MS: Final = 20
+REPEATED: Final = (429, 503)
+IN_PROGRESS: Final = "REQUEST_IN_PROGRESS"
+TOO_LATE: Final = "VALIDATION_FAILED"
+
+
+@dataclass(slots=True)
+class Site:
+    """An API process and its lines to the cache and to the database."""
+
+    name: str
+    port: int
+    cache: Line
+    database: Line
+    environ: Mapping[str, str]
+    kind: Kind
+    pid: int = 0
+
+    def stop(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+
+@dataclass(slots=True)
+class Fire:
+    """`met` counts what callers were answered other than 2xx, `faults` what was broken."""
+
+    up: Fleet
+    server: CacheServer
+    sites: Sequence[Site]
+    key: str
+    dice: random.Random
+    histories: list[GrantHistory] = field(default_factory=list)
+    met: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    over: bool = False
+
+    @property
+    def pairs(self) -> int:
+        return sum(history.pairs for history in self.histories)
+
+    @property
+    def changes(self) -> int:
+        return sum(len(history.changes) for history in self.histories)
+
+    async def customer(self, customer_id: str) -> tuple[GrantHistory, GrantedLife]:
+        """A new customer, to whom nothing is granted."""
+        await self.post(self.sites[0], "/v1/customers", {"id": customer_id})
+        history = GrantHistory(customer_id)
+        self.histories.append(history)
+        start = datetime.now(UTC) - timedelta(minutes=self.dice.randrange(1, 10_000))
+        return history, GrantedLife(customer_id, self.dice, start)
+
+    async def live(self, customer_id: str) -> None:
+        """Change a customer's grants until it is over; check after each answer, and all along."""
+        history, life = await self.customer(customer_id)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._change_all_along(history, life))
+            both.create_task(self._check_all_along(history))
+
+    async def change(
+        self, history: GrantHistory, asked: Asked, first: Site | None = None
+    ) -> dict[str, Any]:
+        """The answer to a change that is asked for, under one key, until there is one; then it
+        holds, or when it is due."""
+        site = first or self.dice.choice(self.sites)
+        history.sent(f"{asked.what} through {site.name}", asked.grants)
+        answer = await self._persist(site, asked)
+        if asked.due is not None:
+            await asyncio.sleep(max(0.0, (asked.due - datetime.now(UTC)).total_seconds()))
+        history.was_answered()
+        return answer
+
+    async def check(self, history: GrantHistory, site: Site, feature: str) -> None:
+        """Check a feature and judge what is shown. Raises Stale."""
+        check = history.start(site.name)
+        params = {"customer_id": history.customer_id, "feature_key": feature}
+        answer = await self._ask(site, "GET", "/v1/entitlements/check", params=params)
+        if answer is not None:
+            assert answer.status_code == 200, answer.text
+            history.judge(check, {feature: _grant(answer.json())})
+
+    async def post(self, site: Site, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        answer = await self._client(site).post(path, json=body, headers=bearer(self.key))
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    async def begin(self, site: Site) -> None:
+        """Start the site's process, again if it was killed."""
+        site.pid = await self.up.start(site.kind, **site.environ)
+        await eventually(self.up.is_ready, Member(kind="api", pid=site.pid, port=site.port))
+
+    async def kill(self, site: Site) -> None:
+        await self.up.kill(Member(kind="api", pid=site.pid, port=site.port))
+
+    async def _change_all_along(self, history: GrantHistory, life: GrantedLife) -> None:
+        while not self.over:
+            life.answered(await self.change(history, life.next()))
+            for number in range(CHECKS_PER_CHANGE):
+                site = self.sites[number % len(self.sites)]
+                await self.check(history, site, self.dice.choice(FEATURES))
+
+    async def _check_all_along(self, history: GrantHistory) -> None:
+        while not self.over:
+            await self.check(history, self.dice.choice(self.sites), self.dice.choice(FEATURES))
+            await asyncio.sleep(self.dice.uniform(0, READ_AGAIN_MAX_MS) / 1000)
+
+    async def _persist(self, site: Site, asked: Asked) -> dict[str, Any]:
+        for _ in range(ASKED_MAX):
+            answer = await self._ask(site, "POST", asked.path, json=asked.body)
+            if answer is not None and answer.status_code == 201:
+                made: dict[str, Any] = answer.json()
+                return made
+            if answer is not None:
+                assert _code(answer) == TOO_LATE, f"{asked}: {answer.text}"
+                asked = asked.at_once()
+            await asyncio.sleep(ASK_AGAIN_MS / 1000)
+            site = self.dice.choice(self.sites)
+        raise AssertionError(f"{asked.what} was never answered")
+
+    async def _ask(self, site: Site, method: str, path: str, **given: Any) -> httpx.Response | None:
+        """The answer; None where there is none, or one that says to ask again."""
+        try:
+            answer = await self._client(site).request(
+                method, path, headers=bearer(self.key), **given
+            )
+        except httpx.TransportError as error:
+            self.met[type(error).__name__] += 1
+            return None
+        if answer.is_success:
+            return answer
+        self.met[_code(answer)] += 1
+        repeated = answer.status_code in REPEATED or _code(answer) == IN_PROGRESS
+        return None if repeated else answer
+
+    def _client(self, site: Site) -> httpx.AsyncClient:
+        return self.up.client(site.port)
+
+
+def _code(answer: httpx.Response) -> str:
+    return str(answer.json()["error"]["code"])
+
+
+def _grant(entitlement: Mapping[str, Any]) -> str | None:
+    if not entitlement["granted"]:
+        return None
+    return str(entitlement["limit"] if entitlement["type"] == "limit" else entitlement["value"])
+
+
+@asynccontextmanager
+async def fire(
+    up: Fleet,
+    databases: TestDatabases,
+    server: CacheServer,
+    *,
+    seed: int,
+    kind: Kind = "api",
+    **settings: str,
+) -> AsyncIterator[Fire]:
+    """Two sites that serve, and plans whose every version grants something else."""
+    key = await new_key(context_of(databases.live, FakeClock(datetime.now(UTC))), "admin")
+    async with AsyncExitStack() as stack:
+        sites = [
+            await stack.enter_async_context(_site(name, databases.dsn, server, kind, settings))
+            for name in ("A", "B")
+        ]
+        it = Fire(up, server, sites, key, random.Random(seed))
+        await asyncio.gather(*(it.begin(site) for site in sites))
+        await _make_plans(it)
+        yield it
+
+
+@asynccontextmanager
+async def _site(
+    name: str, dsn: str, server: CacheServer, kind: Kind, settings: Mapping[str, str]
+) -> AsyncIterator[Site]:
+    direct = urlsplit(dsn)
+    assert direct.port is not None
+    async with line_to(server.port) as cache, line_to(direct.port) as database:
+        port = free_port()
+        netloc = direct.netloc.replace(f":{direct.port}", f":{database.port}")
+        environ = {
+            "PORT": str(port),
+            "REDIS_URL": cache.url,
+            "DATABASE_URL": direct._replace(netloc=netloc).geturl(),
+            **settings,
+        }
+        yield Site(name, port, cache, database, environ, kind)
+
+
+async def _make_plans(it: Fire) -> None:
+    await it.post(it.sites[0], "/v1/metrics", {"key": METRIC, "aggregation": "count"})
+    for rung in range(1, RUNGS + 1):
+        tier = {"feature_key": TIER, "type": "custom", "value": f"rung {rung}"}
+        await _make_version(it, BASE, _seats(rung), tier)
+        await _make_version(it, EXTRA, _seats(rung * EXTRA_SEATS))
+
+
+def _seats(limit: int) -> dict[str, object]:
+    return {"feature_key": SEATS, "type": "limit", "limit": limit, "metric_key": METRIC}
+
+
+async def _make_version(it: Fire, plan_id: str, *entitlements: Mapping[str, object]) -> None:
+    plan = {
+        "id": plan_id,
+        "name": plan_id,
+        "currency": "usd",
+        "billing_period": "monthly",
+        "charges": [{"pricing_model": "flat_fee", "amount": 1}],
+        "entitlements": entitlements,
+    }
+    await it.post(it.sites[0], "/v1/price-plans", plan)
