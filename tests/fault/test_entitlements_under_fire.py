@@ -21,6 +21,7 @@ from tests.support.grant_fire import Fire, Site, fire
 PAIRS: Final = int(os.environ.get("ABAXUS_TEST_PAIRS", "10000"))
 SEED: Final = 20_261_127
 CUSTOMERS: Final = 24
+PAIRS_OF_A_LIFE: Final = 10_000
 TTL_MS: Final = 300
 HELD_MS: Final = (TTL_MS, 2 * TTL_MS)
 CALM_MAX_MS: Final = 300
@@ -145,15 +146,19 @@ def _one(it: Fire) -> Site:
 
 
 async def storm(it: Fire, pairs: int, faults: Sequence[str]) -> None:
-    """Let customers live while the faults strike, one after another, in random order, until each
-    has struck and so many pairs were judged."""
-    async with asyncio.timeout(LASTS_MAX_S), asyncio.TaskGroup() as all_of_it:
-        for number in range(CUSTOMERS):
-            all_of_it.create_task(it.live(f"customer-{number}"))
-        all_of_it.create_task(rage(it, pairs, faults))
+    """Judge so many pairs, of new customers every so often: lives that go on and on get slow."""
+    while it.pairs < pairs or len(it.faults) < len(faults):
+        it.over = False
+        enough = min(pairs, it.pairs + PAIRS_OF_A_LIFE)
+        customers = [await it.customer() for _ in range(CUSTOMERS)]
+        async with asyncio.timeout(LASTS_MAX_S), asyncio.TaskGroup() as all_of_it:
+            for history, life in customers:
+                all_of_it.create_task(it.live(history, life))
+            all_of_it.create_task(rage(it, enough, faults))
 
 
 async def rage(it: Fire, pairs: int, faults: Sequence[str]) -> None:
+    """Have the faults strike one after another, each once before any does again."""
     while it.pairs < pairs or len(it.faults) < len(faults):
         for name in it.dice.sample(faults, len(faults)):
             await asyncio.sleep(it.dice.uniform(0, CALM_MAX_MS) / 1000)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from abaxus_core.kernel.database import Database
 from tests.support.api import bearer, new_key
 from tests.support.cache_servers import CacheServer, Line, line_to
 from tests.support.clock import FakeClock
@@ -72,6 +73,7 @@ class Fire:
     """`met` counts what callers were answered other than 2xx, `faults` what was broken."""
 
     up: Fleet
+    database: Database
     server: CacheServer
     sites: Sequence[Site]
     key: str
@@ -89,17 +91,17 @@ class Fire:
     def changes(self) -> int:
         return sum(len(history.changes) for history in self.histories)
 
-    async def customer(self, customer_id: str) -> tuple[GrantHistory, GrantedLife]:
+    async def customer(self) -> tuple[GrantHistory, GrantedLife]:
         """A new customer, to whom nothing is granted."""
-        await self.post(self.sites[0], "/v1/customers", {"id": customer_id})
+        customer_id = f"customer-{len(self.histories)}"
         history = GrantHistory(customer_id)
         self.histories.append(history)
+        await self.post(self.sites[0], "/v1/customers", {"id": customer_id})
         start = datetime.now(UTC) - timedelta(minutes=self.dice.randrange(1, 10_000))
         return history, GrantedLife(customer_id, self.dice, start)
 
-    async def live(self, customer_id: str) -> None:
+    async def live(self, history: GrantHistory, life: GrantedLife) -> None:
         """Change a customer's grants until it is over; check after each answer, and all along."""
-        history, life = await self.customer(customer_id)
         async with asyncio.TaskGroup() as both:
             both.create_task(self._change_all_along(history, life))
             both.create_task(self._check_all_along(history))
@@ -201,19 +203,20 @@ async def fire(
     server: CacheServer,
     *,
     seed: int,
+    rungs: int = RUNGS,
     kind: Kind = "api",
     **settings: str,
 ) -> AsyncIterator[Fire]:
-    """Two sites that serve, and plans whose every version grants something else."""
+    """Two sites that serve, and plans whose every version, of so many, grants something else."""
     key = await new_key(context_of(databases.live, FakeClock(datetime.now(UTC))), "admin")
     async with AsyncExitStack() as stack:
         sites = [
             await stack.enter_async_context(_site(name, databases.dsn, server, kind, settings))
             for name in ("A", "B")
         ]
-        it = Fire(up, server, sites, key, random.Random(seed))
+        it = Fire(up, databases.live, server, sites, key, random.Random(seed))
         await asyncio.gather(*(it.begin(site) for site in sites))
-        await _make_plans(it)
+        await _make_plans(it, rungs)
         yield it
 
 
@@ -235,9 +238,9 @@ async def _site(
         yield Site(name, port, cache, database, environ, kind)
 
 
-async def _make_plans(it: Fire) -> None:
+async def _make_plans(it: Fire, rungs: int) -> None:
     await it.post(it.sites[0], "/v1/metrics", {"key": METRIC, "aggregation": "count"})
-    for rung in range(1, RUNGS + 1):
+    for rung in range(1, rungs + 1):
         tier = {"feature_key": TIER, "type": "custom", "value": f"rung {rung}"}
         await _make_version(it, BASE, _seats(rung), tier)
         await _make_version(it, EXTRA, _seats(rung * EXTRA_SEATS))

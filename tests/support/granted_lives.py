@@ -68,35 +68,20 @@ class GrantedLife:
         if self._made is not None:
             self._made.id = str(answer["id"])
 
-    def _possible(self) -> list[Callable[[], Asked]]:
-        if self.base is None:
-            return [self._subscribe]
-        if self.base.paused:
-            return [self._resume, self._resume, self._cancel]
-        ends_extra = self._add if self.extra is None else self._drop
-        return [
-            self._change,
-            self._change,
-            self._change_later,
-            self._pause,
-            self._cancel,
-            ends_extra,
-        ]
-
-    def _subscribe(self) -> Asked:
+    def subscribe(self) -> Asked:
         self.base = Subscribed(self._climb())
         return self._new(BASE, self.base)
 
-    def _add(self) -> Asked:
+    def add(self) -> Asked:
         self.extra = Subscribed(self._climb())
         return self._new(EXTRA, self.extra)
 
-    def _change(self) -> Asked:
+    def change(self) -> Asked:
         assert self.base is not None
         self.base.rung = self._climb()
         return self._amend("plan_change", self.base, plan_id=BASE, plan_version=self.base.rung)
 
-    def _change_later(self) -> Asked:
+    def change_later(self) -> Asked:
         assert self.base is not None
         self.base.rung = self._climb()
         due = datetime.now(UTC) + timedelta(milliseconds=self.dice.randrange(300, 600))
@@ -104,25 +89,40 @@ class GrantedLife:
             "plan_change", self.base, due=due, plan_id=BASE, plan_version=self.base.rung
         )
 
-    def _pause(self) -> Asked:
+    def pause(self) -> Asked:
         assert self.base is not None
         self.base.paused = True
         return self._amend("pause", self.base)
 
-    def _resume(self) -> Asked:
+    def resume(self) -> Asked:
         assert self.base is not None
         self.base.paused = False
         return self._amend("resume", self.base)
 
-    def _cancel(self) -> Asked:
+    def cancel(self) -> Asked:
         assert self.base is not None
         ended, self.base = self.base, None
         return self._amend("cancel", ended)
 
-    def _drop(self) -> Asked:
+    def drop(self) -> Asked:
         assert self.extra is not None
         ended, self.extra = self.extra, None
         return self._amend("cancel", ended)
+
+    def _possible(self) -> list[Callable[[], Asked]]:
+        if self.base is None:
+            return [self.subscribe]
+        if self.base.paused:
+            return [self.resume, self.resume, self.cancel]
+        ends_extra = self.add if self.extra is None else self.drop
+        return [
+            self.change,
+            self.change,
+            self.change_later,
+            self.pause,
+            self.cancel,
+            ends_extra,
+        ]
 
     def _climb(self) -> int:
         self._rung = self._rung % RUNGS + 1
