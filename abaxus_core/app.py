@@ -14,11 +14,16 @@ from abaxus_core.kernel.config import DatabaseSettings, Settings
 from abaxus_core.kernel.database import Database, Databases, PoolSettings, open_databases
 from abaxus_core.kernel.first_contact import first_contact
 from abaxus_core.kernel.ids import Ids
+from abaxus_core.repositories.installation import installation_id
 from abaxus_core.services import api_keys, plugins
 from abaxus_core.services.backfill import Backfill
 from abaxus_core.services.documents.making import Documents
 from abaxus_core.services.documents.opening import documents_of
 from abaxus_core.services.documents.press import Press
+from abaxus_core.services.entitlements.access import Entitlements
+from abaxus_core.services.entitlements.cache import Redis, RedisCache
+from abaxus_core.services.entitlements.opening import open_redis
+from abaxus_core.services.entitlements.stored import Stored
 from abaxus_core.services.ingestion import Intake
 from abaxus_core.services.plugins import Choice, Providers
 from abaxus_core.services.telemetry import Telemetry
@@ -48,6 +53,7 @@ class Shared:
     settings: Settings
     telemetry: Telemetry
     documents: Documents
+    redis: Redis | None = None
 
 
 @asynccontextmanager
@@ -60,18 +66,21 @@ async def opened(environ: Mapping[str, str], *, process: str) -> AsyncIterator[A
     settings, live, test = plugins.read(environ, TEST_MODE_PROVIDERS)
     async with AsyncExitStack() as stack:
         press = stack.enter_context(Press())
-        shared = Shared(settings, Telemetry(), documents_of(settings, press))
+        telemetry, documents = Telemetry(), documents_of(settings, press)
         databases = await stack.enter_async_context(
             open_databases(settings.database_url.reveal(), pool_settings(settings, process))
         )
         with first_contact():
             async with databases.live.connection() as conn:
                 await migrations.check(conn)
+                installation = await installation_id(conn)
+        redis = await stack.enter_async_context(open_redis(settings, telemetry, installation))
+        shared = Shared(settings, telemetry, documents, redis)
         contexts = {}
         for database, selection in ((databases.live, live), (databases.test, test)):
             providers = await stack.enter_async_context(plugins.opened(selection))
             contexts[database.mode] = context_of(shared, database, providers)
-        yield App(settings, databases, contexts, shared.telemetry)
+        yield App(settings, databases, contexts, telemetry)
 
 
 @asynccontextmanager
@@ -149,7 +158,16 @@ def context_of(
         telemetry=telemetry,
         intake=intake,
         backfill=Backfill(database, clock, telemetry, intake),
+        entitlements=_entitlements(shared, database, clock),
     )
+
+
+def _entitlements(shared: Shared, database: Database, clock: Clock) -> Entitlements:
+    stored = Stored(database, clock)
+    if shared.redis is None:
+        return Entitlements(stored)
+    cache = RedisCache(shared.redis, database.mode, stored, clock, shared.telemetry)
+    return Entitlements(stored, cache)
 
 
 def _seller(settings: Settings) -> Seller:

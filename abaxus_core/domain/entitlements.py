@@ -113,17 +113,43 @@ def _combine_booleans(feature_key: str, grants: Sequence[Grant]) -> Combined:
 def _combine_limits(feature_key: str, grants: Sequence[Grant], used: Decimal) -> Combined:
     given = [g.entitlement for g in grants if isinstance(g.entitlement, LimitEntitlement)]
     limit = add_limits([entitlement.limit for entitlement in given])
-    return Combined(
+    unused = Combined(
         feature_key=feature_key,
         type="limit",
         granted=limit is None or limit > 0,
         metric_key=given[-1].metric_key,
         limit=limit,
+        source_plans=_plans(grants),
+    )
+    return with_usage(unused, used)
+
+
+def with_usage(combined: Combined, used: Decimal) -> Combined:
+    """Return what limits amount to, `combined` of no usage, with what is used of them."""
+    limit = combined.limit
+    return Combined(
+        feature_key=combined.feature_key,
+        type=combined.type,
+        granted=combined.granted,
+        metric_key=combined.metric_key,
+        limit=limit,
         current_usage=used,
         remaining=remaining(limit, used),
         exceeded=limit is not None and used > limit,
-        source_plans=_plans(grants),
+        source_plans=combined.source_plans,
     )
+
+
+def allows(combined: Combined, quantity: Decimal) -> bool:
+    """Return whether so much more stays within the grant; where nothing is counted, the grant.
+
+    >>> allows(Combined(feature_key="seats", type="boolean", granted=True), Decimal(500))
+    True
+    """
+    if not combined.granted or combined.limit is None:
+        return combined.granted
+    with exact():
+        return (combined.current_usage or ZERO) + quantity <= combined.limit
 
 
 def _plans(grants: Sequence[Grant]) -> tuple[str, ...]:

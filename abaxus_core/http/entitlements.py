@@ -9,11 +9,10 @@ import msgspec
 
 from abaxus_core.domain.entitlements import Combined, EntitlementType
 from abaxus_core.http import codec
-from abaxus_core.http.answers import Answer
+from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.texts import Key
-from abaxus_core.kernel.database import Connection
-from abaxus_core.services import entitlements as service
+from abaxus_core.services.entitlements import checks
 
 _OWN_FIELDS: Mapping[EntitlementType | None, tuple[str, ...]] = MappingProxyType(
     {
@@ -66,25 +65,22 @@ class Entitlements(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def resolve(call: Call[None, OfCustomer]) -> Answer:
-    customer_id, now = call.query.customer_id, call.context.clock()
-
-    async def step(conn: Connection) -> Entitlements:
-        resolved = await service.resolve(conn, customer_id, now=now)
-        shown = [_shown(one) for one in resolved]
-        return Entitlements(customer_id=customer_id, resolved_at=now, entitlements=shown)
-
-    return await call.read(step)
+    told = await checks.resolve(call.context, call.query.customer_id)
+    return answer(
+        200,
+        Entitlements(
+            customer_id=call.query.customer_id,
+            resolved_at=told.as_of,
+            entitlements=[_shown(one) for one in told.combined],
+        ),
+    )
 
 
 async def check(call: Call[None, OfFeature]) -> Answer:
-    query, now = call.query, call.context.clock()
-
-    async def step(conn: Connection) -> CheckedEntitlement:
-        found = await service.check(conn, query.customer_id, query.feature_key, now=now)
-        shown = msgspec.structs.asdict(_shown(found))
-        return CheckedEntitlement(**shown, customer_id=query.customer_id, as_of=now)
-
-    return await call.read(step)
+    query = call.query
+    told = await checks.check(call.context, query.customer_id, (query.feature_key,))
+    shown = msgspec.structs.asdict(_shown(told.combined[0]))
+    return answer(200, CheckedEntitlement(**shown, customer_id=query.customer_id, as_of=told.as_of))
 
 
 def _shown(combined: Combined) -> Entitlement:

@@ -7,8 +7,10 @@ the prefix of its provider (kernel/plugin_manager.py).
 
 from collections.abc import Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from babel import Locale, UnknownLocaleError
@@ -23,6 +25,10 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 MASTER_KEY_LENGTH_MIN: Final = 32
 BODY_SIZE_MAX: Final = 10 << 20
 EMAIL_FROM_UNSET: Final = "billing@abaxus.invalid"
+REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+REDIS_TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+CACHE_TTL_MIN: Final = timedelta(milliseconds=100)
+CACHE_TTL_MAX: Final = timedelta(seconds=60)
 
 
 class PostgresUrl(Secret):
@@ -31,6 +37,19 @@ class PostgresUrl(Secret):
     def __init__(self, text: str) -> None:
         if not text.startswith(("postgresql://", "postgres://")):
             raise ValueError("must start with postgresql://")
+        super().__init__(text)
+
+
+class RedisUrl(Secret):
+    """A secret, since it may hold a password."""
+
+    def __init__(self, text: str) -> None:
+        if not _leads_to_redis(text):
+            raise ValueError("must be redis://host:port/db, rediss://host:port/db or unix:///path")
+        parts = urlsplit(text)
+        options = ("db", *(REDIS_TLS_OPTIONS if parts.scheme == "rediss" else ()))
+        if {name for name, _ in parse_qsl(parts.query)} - {*options}:
+            raise ValueError(f"must have no option but {', '.join(options)}")
         super().__init__(text)
 
 
@@ -118,6 +137,9 @@ class Settings(DatabaseSettings, frozen=True, kw_only=True):
     cors_allowed_origins: tuple[Origin, ...] = ()
     port: Port = 8080
 
+    redis_url: RedisUrl | None = None
+    entitlement_cache_ttl: timedelta = timedelta(seconds=2)
+
     worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     worker_port: Port = 0
     ingest_backlog_max: Annotated[int, msgspec.Meta(ge=1)] = 100_000
@@ -136,6 +158,10 @@ class Settings(DatabaseSettings, frozen=True, kw_only=True):
     document_locale: LocaleName = LocaleName("en")
     document_note: OneLine | None = None
     document_templates: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not CACHE_TTL_MIN <= self.entitlement_cache_ttl <= CACHE_TTL_MAX:
+            raise ValueError("ENTITLEMENT_CACHE_TTL: must be between 100ms and 60s")
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -159,9 +185,24 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
     settings, faults = environment.read(environ, Settings)
     if environ.get("EMAIL_PROVIDER") and not environ.get("EMAIL_FROM"):
         faults.append("EMAIL_FROM is not set, and EMAIL_PROVIDER is")
+    if environ.get("REDIS_URL") and not (find_spec("redis") and find_spec("hiredis")):
+        faults.append("REDIS_URL is set, and the extra that it needs is missing: abaxus[redis]")
     return (None if faults else settings), faults
 
 
 def plugin_names(environ: Mapping[str, str]) -> tuple[str, ...]:
     """What PLUGINS enables, for commands that need nothing else."""
     return tuple(name for name in map(str.strip, environ.get("PLUGINS", "").split(",")) if name)
+
+
+def _leads_to_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        socket = parts.scheme == "unix"
+        there = parts.path if socket else parts.hostname
+        databases = [value for name, value in parse_qsl(parts.query) if name == "db"]
+        databases += [] if socket else [parts.path.removeprefix("/") or "0"]
+        numbered = all(text.isascii() and text.isdigit() for text in databases)
+        return parts.scheme in REDIS_SCHEMES and bool(there) and parts.port != 0 and numbered
+    except ValueError:
+        return False

@@ -1,32 +1,41 @@
-"""What may run for a customer at an instant, and what plan versions grant."""
+"""What runs for customers now or later, and what plan versions grant."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import msgspec
 
+from abaxus_core.domain.entitlement_phases import Held
 from abaxus_core.domain.entitlements import Entitlement
 from abaxus_core.domain.subscriptions import Terms
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
-from abaxus_core.repositories.subscriptions import Paced, paced
+from abaxus_core.repositories.subscriptions import paced
 
 _sql = queries("entitlements")
-_running = _sql.many("running")
+_number = _sql.maybe("number")
+_held = _sql.many("held")
 _granted = _sql.many("granted")
 
 _entitlements = msgspec.json.Decoder(tuple[Entitlement, ...])
 
 
-async def running(conn: Connection, customer_id: str, at: datetime) -> list[Paced] | None:
-    """The customer's subscriptions that may run then, the most recently started last.
+async def number(conn: Connection, customer_id: str) -> int | None:
+    """The customer's number; None for an unknown customer."""
+    row = await _number(conn, customer_id)
+    return None if row is None else row["customer_no"]
 
-    None for an unknown customer.
-    """
-    rows = await _running(conn, customer_id, at)
-    if not rows:
-        return None
-    return await paced(conn, [row for row in rows if row["subscription_id"] is not None])
+
+async def held(
+    conn: Connection, customer_nos: Sequence[int], now: datetime
+) -> dict[int, list[Held]]:
+    """The subscriptions that run for some customers at `now` or may do so later."""
+    found: defaultdict[int, list[Held]] = defaultdict(list)
+    for each in await paced(conn, await _held(conn, customer_nos, now)):
+        held = Held(subscription=each.subscription, cadence=each.cadence)
+        found[each.subscription.customer_no].append(held)
+    return found
 
 
 async def granted(

@@ -97,6 +97,37 @@ class Telemetry:
             what: Gauge(f"abaxus_{what}", help_text, ("mode",), registry=self._registry)
             for what, help_text in WAITING.items()
         }
+        self._entitlement_reads = Counter(
+            "abaxus_entitlement_cache_reads_total",
+            "Checks that asked the cache, by mode and what became of it.",
+            ("mode", "outcome"),
+            registry=self._registry,
+        )
+        self._entitlement_fills = Counter(
+            "abaxus_entitlement_cache_fills_total",
+            "Entitlements read from PostgreSQL for the cache, by mode and what became of it.",
+            ("mode", "outcome"),
+            registry=self._registry,
+        )
+        self._entitlement_changes = Counter(
+            "abaxus_entitlement_cache_invalidations_total",
+            "Changes of entitlements that the cache was told of, by mode and outcome.",
+            ("mode", "outcome"),
+            registry=self._registry,
+        )
+        self._redis_up = Gauge(
+            "abaxus_redis_up",
+            "Whether Redis is used now (1) or left alone until it answers again (0), by link.",
+            ("link",),
+            registry=self._registry,
+        )
+        self._redis_losses = Counter(
+            "abaxus_redis_losses_total",
+            "Times that Redis did not answer in time, or not at all, by link.",
+            ("link",),
+            registry=self._registry,
+        )
+        self._reads_seen: dict[tuple[str, str], Counter] = {}
         self._seen: dict[tuple[str, str, int], Histogram] = {}
 
     def request_answered(self, method: str, route: str, status: int, took_ns: int) -> None:
@@ -126,6 +157,28 @@ class Telemetry:
 
     def mail_handed_over(self, mode: str, provider: str, outcome: str) -> None:
         self._mails.labels(mode, provider, outcome).inc()
+
+    def entitlements_read(self, mode: str, outcome: str) -> None:
+        """`outcome`: hit, miss, unusable, away."""
+        seen = self._reads_seen.get((mode, outcome))
+        if seen is None:
+            seen = self._entitlement_reads.labels(mode, outcome)
+            self._reads_seen[mode, outcome] = seen
+        seen.inc()
+
+    def entitlements_filled(self, mode: str, outcome: str) -> None:
+        """`outcome`: stored, overtaken, too_large, refused, away."""
+        self._entitlement_fills.labels(mode, outcome).inc()
+
+    def entitlements_invalidated(self, mode: str, outcome: str) -> None:
+        """`outcome`: confirmed, waited_out, unconfirmed."""
+        self._entitlement_changes.labels(mode, outcome).inc()
+
+    def redis_changed(self, link: str, up: bool) -> None:
+        """`link`: reads, changes."""
+        self._redis_up.labels(link).set(int(up))
+        if not up:
+            self._redis_losses.labels(link).inc()
 
     def mails_failed(self, mode: str, reason: str, count: int) -> None:
         """`reason`: rejected, given_up, abandoned."""

@@ -5,7 +5,7 @@ several. Nothing here knows HTTP or the queue.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from abaxus_core.plugin.email import EmailSender
 from abaxus_core.plugin.payments import PaymentProvider
 from abaxus_core.services.backfill import Backfill
 from abaxus_core.services.documents.making import Documents
+from abaxus_core.services.entitlements.access import Entitlements
 from abaxus_core.services.ingestion import Intake
 from abaxus_core.services.telemetry import Telemetry
 
@@ -32,8 +33,8 @@ class Context:
     """One mode of the running process; built once by the composition root.
 
     `payment_providers` by plugin name; `default_payment_provider` serves customers who name none.
-    `intake` takes usage events in, `backfill` stores them at once. `email_sender` is None where no
-    EMAIL_PROVIDER is configured.
+    `intake` takes usage events in, `backfill` stores them at once; `entitlements` answers checks.
+    `email_sender` is None where no EMAIL_PROVIDER is configured.
     """
 
     mode: str
@@ -50,23 +51,37 @@ class Context:
     telemetry: Telemetry
     intake: Intake
     backfill: Backfill
+    entitlements: Entitlements
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One open transaction. `actor` is the id of an API key, or "system"; `seller` issues."""
+    """One open transaction. `actor` is the id of an API key, or "system"; `seller` issues.
+
+    `entitled` are the ids of the customers whose entitlements it changes: `perform` renews their
+    documents last, and tells the cache of it.
+    """
 
     conn: Connection
     now: datetime
     ids: Ids
     actor: str
     seller: Seller = NOBODY
+    entitled: set[str] = field(default_factory=set)
 
 
 async def perform(context: Context, actor: str, step: Callable[[Work], Awaitable[T]]) -> T:
-    """Run `step` in one transaction and commit; re-run when the database asks for it."""
+    """Run `step` in one transaction and commit; re-run when the database asks for it.
+
+    Returns when no check gives what was granted before to a customer in `entitled`.
+    """
+    entitled: set[str] = set()
 
     async def in_transaction(conn: Connection) -> T:
-        return await step(Work(conn, context.clock(), context.ids, actor, context.seller))
+        entitled.clear()
+        return await step(Work(conn, context.clock(), context.ids, actor, context.seller, entitled))
 
-    return await context.database.transaction(in_transaction)
+    result = await context.database.transaction(in_transaction)
+    if entitled:
+        await context.entitlements.changed(frozenset(entitled), waiting=actor != SYSTEM)
+    return result

@@ -116,6 +116,16 @@ def test_how_values_are_written(name, text, value):
         ("WORKER_CONCURRENCY", "0"),
         ("DATABASE_MAX_CONNECTIONS", "3"),
         ("ASGI_SERVER", "gunicorn"),
+        ("REDIS_URL", "redis.internal:6379"),
+        ("REDIS_URL", "http://redis.internal"),
+        ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "redis://redis.internal:many"),
+        ("REDIS_URL", "redis://redis.internal/billing"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=one"),
+        ("REDIS_URL", "redis://redis.internal/0?socket_timeout=5"),
+        ("REDIS_URL", "redis://redis.internal/0?ssl_ca_certs=/etc/ca.pem"),
+        ("ENTITLEMENT_CACHE_TTL", "99ms"),
+        ("ENTITLEMENT_CACHE_TTL", "61s"),
         ("CORS_ALLOWED_ORIGINS", "https://a.example/path"),
         ("EMAIL_FROM", "Seller <billing@seller.example>"),
         ("EMAIL_FROM", "billing@seller.example\nBcc: x@y.example"),
@@ -124,6 +134,27 @@ def test_how_values_are_written(name, text, value):
 def test_what_does_not_fit_is_one_fault(name, text):
     (fault,) = faults_of({**GOOD, name: text})
     assert fault.startswith(f"{name}: must ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://redis.internal",
+        "rediss://abaxus:hunter2@redis.internal:6380/3?ssl_ca_certs=/etc/ca.pem",
+        "unix:///run/redis.sock?db=1",
+    ],
+)
+def test_where_a_redis_is(url):
+    settings = config.load({**GOOD, "REDIS_URL": url})
+    assert settings.redis_url.reveal() == url
+    assert "hunter2" not in repr(settings)
+
+
+def test_redis_needs_its_extra(monkeypatch):
+    monkeypatch.setattr(config, "find_spec", lambda name: None)
+    assert config.load(GOOD).redis_url is None
+    (fault,) = faults_of({**GOOD, "REDIS_URL": "redis://redis.internal"})
+    assert fault.endswith("abaxus[redis]")
 
 
 def test_commands_that_only_need_the_database_ask_for_nothing_else():

@@ -1,0 +1,259 @@
+"""Resolved entitlements: what a customer is granted from now on, worked out when it changes.
+
+A document follows from the customer's subscriptions, their amendments and the immutable versions of
+plans. It says what is granted in each phase, so that pauses, starts, ends and amendments come into
+force by time without anybody writing. Making one is entitlement_phases.py's, counting usage the
+reader's.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+
+import msgspec
+
+from abaxus_core.domain.aggregation import Aggregation
+from abaxus_core.domain.decimals import ZERO, exact
+from abaxus_core.domain.entitlements import (
+    Combined,
+    Entitlement,
+    Grant,
+    LimitEntitlement,
+    combine,
+    with_usage,
+)
+from abaxus_core.domain.periods import Cadence, Period, period_at
+
+FORMAT = 1
+
+
+class Metering(msgspec.Struct, frozen=True, kw_only=True):
+    """How a metric counts, as metrics.py has it; it never changes."""
+
+    metric_no: int
+    aggregation: Aggregation
+    property: str | None = None
+    percentile: Decimal | None = None
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """What a limit counts against: a customer's usage of a metric in one billing period."""
+
+    customer_no: int
+    metering: Metering
+    period: Period
+
+
+class GrantingPlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """What a plan version grants."""
+
+    plan_id: str
+    plan_version: int
+    entitlements: tuple[Entitlement, ...]
+
+    @cached_property
+    def by_feature(self) -> Mapping[str, Entitlement]:
+        return {each.feature_key: each for each in self.entitlements}
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription that is active; `plan` is the place of its plan version in the document.
+
+    Its billing periods follow from `start_at` and `cadence`, the last one cut off at `end_at`.
+    """
+
+    subscription_id: str
+    plan: int
+    start_at: datetime
+    end_at: datetime | None
+    cadence: Cadence
+
+    def period(self, now: datetime) -> Period:
+        """The billing period that holds `now`; a clock that is behind is in the first one."""
+        whole = period_at(self.start_at, self.cadence, max(now, self.start_at))
+        if self.end_at is None or whole.end <= self.end_at:
+            return whole
+        return Period(start=whole.start, end=self.end_at)
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs until an instant, or for good; the most recently started last."""
+
+    until: datetime | None
+    running: tuple[Running, ...]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """The first phase reaches back for ever. Past the last one nothing is known.
+
+    `meterings` are those of the limits of all its plans, by metric key.
+    """
+
+    format: int = FORMAT
+    customer_no: int
+    plans: tuple[GrantingPlan, ...] = ()
+    meterings: Mapping[str, Metering] = {}
+    phases: tuple[Phase, ...] = ()
+
+    @cached_property
+    def _resolved(self) -> dict[tuple[int, str], "_Resolved"]:
+        """What has been asked for, by the place of the phase and the feature."""
+        return {}
+
+    def resolved(self, place: int, feature_key: str) -> "_Resolved":
+        """What the phase at `place` grants of a feature, worked out once."""
+        found = self._resolved.get((place, feature_key))
+        if found is None:
+            found = self._resolved[place, feature_key] = _resolve(self, place, feature_key)
+        return found
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What the database said of a customer at one instant, as far as it was asked.
+
+    `version` counts the changes of the document; `used` is what had landed.
+    """
+
+    version: int
+    document: Document
+    used: Mapping[Measure, Decimal]
+    as_of: datetime
+
+
+def covers(snapshot: Snapshot, feature_keys: Collection[str] | None, now: datetime) -> bool:
+    """Return whether the snapshot answers for these features (None: all) at `now`.
+
+    It does not past its last phase, nor where a new billing period has begun.
+    """
+    needed = measures(snapshot.document, feature_keys, now)
+    return needed is not None and all(one in snapshot.used for one in needed)
+
+
+def holds(snapshot: Snapshot, feature_keys: Collection[str] | None, now: datetime) -> bool:
+    """Return whether a snapshot of earlier still tells at `now` what is granted of these features.
+
+    It does not once another phase has come into force, or a billing period begun. Its usage is as
+    of then.
+    """
+    document = snapshot.document
+    same_phase = place_at(document, snapshot.as_of) == place_at(document, now)
+    return same_phase and covers(snapshot, feature_keys, now)
+
+
+def measures(
+    document: Document, feature_keys: Collection[str] | None, now: datetime
+) -> Sequence[Measure] | None:
+    """Return what has to be counted for these features (None: all), each once.
+
+    None past the last phase.
+    """
+    place = place_at(document, now)
+    if place is None:
+        return None
+    keys = features(document, place) if feature_keys is None else feature_keys
+    if len(keys) == 1:
+        return document.resolved(place, next(iter(keys))).measures(now)
+    found = (document.resolved(place, key).measures(now) for key in keys)
+    return tuple(dict.fromkeys(one for each in found for one in each))
+
+
+def combined(
+    snapshot: Snapshot, feature_keys: Collection[str] | None, now: datetime
+) -> list[Combined]:
+    """Return what these features amount to, in their order; None: all that is granted, by name.
+
+    The snapshot must cover them.
+    """
+    document = snapshot.document
+    place = place_at(document, now)
+    assert place is not None, "the snapshot covers what is asked"
+    keys = features(document, place) if feature_keys is None else feature_keys
+    return [document.resolved(place, key).combined(snapshot.used, now) for key in keys]
+
+
+def place_at(document: Document, now: datetime) -> int | None:
+    """Return the place of the phase that holds `now`; None past the last one."""
+    for place, phase in enumerate(document.phases):
+        if phase.until is None or now < phase.until:
+            return place
+    return None
+
+
+def features(document: Document, place: int) -> list[str]:
+    """Return the features that the phase at `place` grants, sorted."""
+    plans = {running.plan for running in document.phases[place].running}
+    return sorted({key for plan in plans for key in document.plans[plan].by_feature})
+
+
+class _Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit's usage: a metric, counted in the billing periods of what grants it."""
+
+    metering: Metering
+    running: Running
+
+
+class _Resolved:
+    """What a phase grants of a feature, as far as that does not depend on usage.
+
+    Keeps what it counts until the next billing period: it is asked thousands of times in between.
+    """
+
+    __slots__ = ("_base", "_counted", "_customer_no", "_measures", "_period")
+
+    def __init__(self, base: Combined, customer_no: int, counted: Sequence[_Counted]) -> None:
+        self._base = base
+        self._customer_no = customer_no
+        self._counted = counted
+        self._measures: tuple[Measure, ...] = ()
+        self._period: Period | None = None
+
+    def measures(self, now: datetime) -> Sequence[Measure]:
+        if not self._counted or (self._period is not None and self._period.contains(now)):
+            return self._measures
+        periods = [each.running.period(now) for each in self._counted]
+        found = (
+            Measure(customer_no=self._customer_no, metering=each.metering, period=period)
+            for each, period in zip(self._counted, periods, strict=True)
+        )
+        self._measures = tuple(dict.fromkeys(found))
+        self._period = Period(
+            start=max(period.start for period in periods), end=min(period.end for period in periods)
+        )
+        return self._measures
+
+    def combined(self, used: Mapping[Measure, Decimal], now: datetime) -> Combined:
+        """Several limits count the same metric and period once, different ones each."""
+        if not self._counted:
+            return self._base
+        needed = self.measures(now)
+        if len(needed) == 1:
+            return with_usage(self._base, used[needed[0]])
+        with exact():
+            total = sum((used[measure] for measure in needed), ZERO)
+        return with_usage(self._base, total)
+
+
+def _resolve(document: Document, place: int, feature_key: str) -> _Resolved:
+    giving = []
+    for running in document.phases[place].running:
+        plan = document.plans[running.plan]
+        entitlement = plan.by_feature.get(feature_key)
+        if entitlement is not None:
+            giving.append((running, _grant(running, plan, entitlement)))
+    base = combine(feature_key, [grant for _, grant in giving], ZERO)
+    counted = [
+        _Counted(metering=document.meterings[entitlement.metric_key], running=running)
+        for running, grant in giving
+        if isinstance(entitlement := grant.entitlement, LimitEntitlement) and base.type == "limit"
+    ]
+    return _Resolved(base, document.customer_no, counted)
+
+
+def _grant(running: Running, plan: GrantingPlan, entitlement: Entitlement) -> Grant:
+    return Grant(
+        plan_id=plan.plan_id,
+        subscription_id=running.subscription_id,
+        started_at=running.start_at,
+        entitlement=entitlement,
+    )

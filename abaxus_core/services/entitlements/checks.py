@@ -1,0 +1,48 @@
+"""What a customer's running subscriptions grant now, and how much of it is used.
+
+Amendments that are due count, applied or not. Usage is what has landed; events still in the inbox
+follow within the time that processing takes.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from abaxus_core.domain.entitlement_documents import combined
+from abaxus_core.domain.entitlements import Combined
+from abaxus_core.services.customers import no_such_customer
+from abaxus_core.services.entitlements.access import Asked
+from abaxus_core.services.work import Context
+
+
+class Told(msgspec.Struct, frozen=True):
+    """`as_of`: the instant that grants and usage are told for."""
+
+    as_of: datetime
+    combined: Sequence[Combined]
+
+
+async def resolve(context: Context, customer_id: str, *, fresh: bool = False) -> Told:
+    """Everything that is granted to the customer, by feature. Raises CUSTOMER_NOT_FOUND.
+
+    `fresh`: from PostgreSQL, whatever a cache has.
+    """
+    return await _told(context, Asked(customer_id, None), fresh)
+
+
+async def check(
+    context: Context, customer_id: str, feature_keys: tuple[str, ...], *, fresh: bool = False
+) -> Told:
+    """What is granted of each feature, in order; `granted` is false where nobody grants it.
+
+    Raises CUSTOMER_NOT_FOUND.
+    """
+    return await _told(context, Asked(customer_id, feature_keys), fresh)
+
+
+async def _told(context: Context, asked: Asked, fresh: bool) -> Told:
+    snapshot = await context.entitlements.snapshot(asked, fresh=fresh)
+    if snapshot is None:
+        raise no_such_customer(asked.customer_id)
+    return Told(snapshot.as_of, combined(snapshot, asked.feature_keys, snapshot.as_of))

@@ -1,0 +1,77 @@
+"""How snapshots are written into a cache, and what of it may be believed.
+
+A value names the life of the server that it was written to. A server that has loaded an old dump,
+and a replica that has taken over, hold values of another life, which nobody could delete meanwhile.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from abaxus_core.domain.entitlement_documents import Document, Measure, Snapshot
+
+DECODED_MAX: Final = 2_000
+VALUE: Final = b"value1:"
+
+
+class _Value(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+    document: Document
+    used: tuple[tuple[Measure, Decimal], ...]
+    as_of: datetime
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Value)
+
+
+def written(snapshot: Snapshot, run_id: bytes) -> bytes:
+    """VALUE, the run id, and MessagePack."""
+    value = _Value(
+        version=snapshot.version,
+        document=snapshot.document,
+        used=tuple(snapshot.used.items()),
+        as_of=snapshot.as_of,
+    )
+    return VALUE + run_id + _encoder.encode(value)
+
+
+class Values:
+    """Reads them, and remembers what the bytes of DECODED_MAX customers came to."""
+
+    def __init__(self) -> None:
+        self._decoded: dict[str, tuple[bytes, Snapshot]] = {}
+
+    def read(self, customer_id: str, raw: bytes, run_id: bytes) -> Snapshot | None:
+        """The snapshot; None for what is no value, or of another life than `run_id`."""
+        prefix = VALUE + run_id
+        if not raw.startswith(prefix):
+            return None
+        known = self._decoded.get(customer_id)
+        if known is not None and known[0] == raw:
+            return known[1]
+        snapshot = _decode(memoryview(raw)[len(prefix) :])
+        if snapshot is not None:
+            self._keep(customer_id, raw, snapshot)
+        return snapshot
+
+    def _keep(self, customer_id: str, raw: bytes, snapshot: Snapshot) -> None:
+        self._decoded.pop(customer_id, None)
+        self._decoded[customer_id] = (raw, snapshot)
+        if len(self._decoded) > DECODED_MAX:
+            del self._decoded[next(iter(self._decoded))]
+
+
+def _decode(packed: memoryview) -> Snapshot | None:
+    try:
+        value = _decoder.decode(packed)
+    except msgspec.DecodeError:
+        return None
+    return Snapshot(
+        version=value.version,
+        document=value.document,
+        used=dict(value.used),
+        as_of=value.as_of,
+    )
