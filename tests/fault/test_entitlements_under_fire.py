@@ -179,9 +179,14 @@ async def test_no_check_shows_a_grant_older_than_an_answered_change(
     ):
         started_s = monotonic()
         await storm(it, pairs, tuple(FAULTS))
-        lasted_s = monotonic() - started_s
-        print(
-            f"{kind}: {it.pairs} pairs of {it.changes} changes in {lasted_s:.0f} s, "
-            f"{it.faults.total()} faults {dict(it.faults)}, {dict(it.met)}"
-        )
+        await said(it, kind, monotonic() - started_s)
         assert it.pairs >= pairs
+
+
+async def said(it: Fire, name: str, lasted_s: float) -> None:
+    for site in it.sites:
+        await it.count(site)
+    print(
+        f"{name}: {it.pairs} pairs of {it.changes} changes in {lasted_s:.0f} s, "
+        f"{it.faults.total()} faults {dict(it.faults)}, {dict(it.told)}, {dict(it.met)}"
+    )

@@ -5,6 +5,7 @@ who change grants and check them through either, whatever becomes of the cache m
 import asyncio
 import os
 import random
+import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,7 +22,6 @@ from tests.support.api import bearer, new_key
 from tests.support.cache_servers import CacheServer, Line, line_to
 from tests.support.clock import FakeClock
 from tests.support.fleet import Fleet, Member
-from tests.support.fleet_process import Kind
 from tests.support.grant_history import GrantHistory
 from tests.support.granted_lives import (
     BASE,
@@ -46,6 +46,10 @@ CHECKS_PER_CHANGE: Final = 4
 READ_AGAIN_MAX_MS: Final = 20
 REPEATED: Final = (429, 503)
 IN_PROGRESS: Final = "REQUEST_IN_PROGRESS"
+TOLD: Final = re.compile(
+    r'abaxus_entitlement_cache_(?P<what>\w+)_total\{mode="live",outcome="(?P<outcome>\w+)"\} '
+    r"(?P<count>\S+)"
+)
 TOO_LATE: Final = "VALIDATION_FAILED"
 
 
@@ -58,7 +62,6 @@ class Site:
     cache: Line
     database: Line
     environ: Mapping[str, str]
-    kind: Kind
     pid: int = 0
 
     def stop(self) -> None:
@@ -70,7 +73,9 @@ class Site:
 
 @dataclass(slots=True)
 class Fire:
-    """`met` counts what callers were answered other than 2xx, `faults` what was broken."""
+    """`met` counts what callers were answered other than 2xx, `faults` what was broken,
+    `told` what became of reads, fills and invalidations.
+    """
 
     up: Fleet
     database: Database
@@ -81,6 +86,7 @@ class Fire:
     histories: list[GrantHistory] = field(default_factory=list)
     met: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
     over: bool = False
 
     @property
@@ -136,11 +142,18 @@ class Fire:
 
     async def begin(self, site: Site) -> None:
         """Start the site's process, again if it was killed."""
-        site.pid = await self.up.start(site.kind, **site.environ)
+        site.pid = await self.up.start("cached_api", **site.environ)
         await eventually(self.up.is_ready, Member(kind="api", pid=site.pid, port=site.port))
 
     async def kill(self, site: Site) -> None:
+        await self.count(site)
         await self.up.kill(Member(kind="api", pid=site.pid, port=site.port))
+
+    async def count(self, site: Site) -> None:
+        """Add to `told` what the site's process says of its cache; once a process, at its end."""
+        for line in (await self._client(site).get("/metrics")).text.splitlines():
+            if found := TOLD.match(line):
+                self.told[f"{found['what']} {found['outcome']}"] += int(float(found["count"]))
 
     async def _change_all_along(self, history: GrantHistory, life: GrantedLife) -> None:
         while not self.over:
@@ -204,14 +217,13 @@ async def fire(
     *,
     seed: int,
     rungs: int = RUNGS,
-    kind: Kind = "api",
     **settings: str,
 ) -> AsyncIterator[Fire]:
     """Two sites that serve, and plans whose every version, of so many, grants something else."""
     key = await new_key(context_of(databases.live, FakeClock(datetime.now(UTC))), "admin")
     async with AsyncExitStack() as stack:
         sites = [
-            await stack.enter_async_context(_site(name, databases.dsn, server, kind, settings))
+            await stack.enter_async_context(_site(name, databases.dsn, server, settings))
             for name in ("A", "B")
         ]
         it = Fire(up, databases.live, server, sites, key, random.Random(seed))
@@ -222,7 +234,7 @@ async def fire(
 
 @asynccontextmanager
 async def _site(
-    name: str, dsn: str, server: CacheServer, kind: Kind, settings: Mapping[str, str]
+    name: str, dsn: str, server: CacheServer, settings: Mapping[str, str]
 ) -> AsyncIterator[Site]:
     direct = urlsplit(dsn)
     assert direct.port is not None
@@ -235,7 +247,7 @@ async def _site(
             "DATABASE_URL": direct._replace(netloc=netloc).geturl(),
             **settings,
         }
-        yield Site(name, port, cache, database, environ, kind)
+        yield Site(name, port, cache, database, environ)
 
 
 async def _make_plans(it: Fire, rungs: int) -> None:

@@ -1,0 +1,51 @@
+"""An API process that is patient with its cache, and lacks one of its precautions where told.
+
+Patient, since a machine that runs tests is often slower than the milliseconds that Redis is given:
+then the cache would hardly be asked, and there would be nothing to find. What tests must notice:
+without PRECAUTION, one of PRECAUTIONS, a check shows an old grant.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, Literal, get_args
+
+from abaxus_core import processes
+from abaxus_core.services.entitlements import cache, opening
+from abaxus_core.services.entitlements.cache import RedisCache
+
+Precaution = Literal["invalidation", "waiting", "lease"]
+PRECAUTIONS: Final[tuple[Precaution, ...]] = get_args(Precaution)
+PATIENCE_MS: Final = 100
+PLAIN_FILL: Final = "redis.call('SET', KEYS[1], ARGV[2], 'PX', 10000) return 1"
+
+
+async def serve_api(environ: Mapping[str, str]) -> None:
+    """What `abaxus api` runs."""
+    opening.READ_TIMEOUT_MS = opening.CHANGE_TIMEOUT_MS = PATIENCE_MS
+    if "PRECAUTION" in environ:
+        _WITHOUT[environ["PRECAUTION"]]()
+    await processes.serve_api(environ)
+
+
+def _without_invalidation() -> None:
+    async def changed(self: RedisCache, customer_ids: Collection[str], *, waiting: bool) -> None:
+        """Nobody tells the cache."""
+
+    RedisCache.changed = changed
+
+
+def _without_waiting() -> None:
+    async def wait_out(self: RedisCache, *_: object) -> str:
+        return "waited_out"
+
+    RedisCache._wait_out = wait_out
+
+
+def _without_lease() -> None:
+    cache.FILL = PLAIN_FILL
+
+
+_WITHOUT: Final[Mapping[str, Callable[[], None]]] = {
+    "invalidation": _without_invalidation,
+    "waiting": _without_waiting,
+    "lease": _without_lease,
+}
