@@ -421,6 +421,13 @@ CREATE TABLE abaxus_live.email_messages (
     CONSTRAINT email_messages_state_known CHECK ((state = ANY (ARRAY['queued'::text, 'sent'::text, 'failed'::text])))
 );
 
+CREATE TABLE abaxus_live.entitlement_documents (
+    customer_no integer NOT NULL,
+    version bigint NOT NULL,
+    document jsonb
+)
+WITH (fillfactor='70');
+
 CREATE TABLE abaxus_live.event_conflicts (
     conflict_no bigint NOT NULL,
     customer_no integer NOT NULL,
@@ -786,6 +793,9 @@ ALTER TABLE ONLY abaxus_live.customers
 ALTER TABLE ONLY abaxus_live.email_messages
     ADD CONSTRAINT email_messages_pkey PRIMARY KEY (email_id);
 
+ALTER TABLE ONLY abaxus_live.entitlement_documents
+    ADD CONSTRAINT entitlement_documents_pkey PRIMARY KEY (customer_no);
+
 ALTER TABLE ONLY abaxus_live.event_conflicts
     ADD CONSTRAINT event_conflicts_once UNIQUE (customer_no, key_high, key_low, payload_hash);
 
@@ -941,6 +951,9 @@ ALTER TABLE ONLY abaxus_live.customer_credits
 
 ALTER TABLE ONLY abaxus_live.email_messages
     ADD CONSTRAINT email_messages_invoice FOREIGN KEY (invoice_id) REFERENCES abaxus_live.invoices(invoice_id);
+
+ALTER TABLE ONLY abaxus_live.entitlement_documents
+    ADD CONSTRAINT entitlement_documents_customer FOREIGN KEY (customer_no) REFERENCES abaxus_live.customers(customer_no);
 
 ALTER TABLE ONLY abaxus_live.invoice_lines
     ADD CONSTRAINT invoice_lines_invoice FOREIGN KEY (invoice_id) REFERENCES abaxus_live.invoices(invoice_id);

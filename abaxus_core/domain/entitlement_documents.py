@@ -24,6 +24,7 @@ from abaxus_core.domain.entitlements import (
     with_usage,
 )
 from abaxus_core.domain.periods import Cadence, Period, period_at
+from abaxus_core.domain.usage_parts import Cut, cut
 
 FORMAT = 1
 
@@ -37,12 +38,16 @@ class Metering(msgspec.Struct, frozen=True, kw_only=True):
     percentile: Decimal | None = None
 
 
-class Measure(msgspec.Struct, frozen=True, kw_only=True):
+class Measure(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What a limit counts against: a customer's usage of a metric in one billing period."""
 
     customer_no: int
     metering: Metering
     period: Period
+
+    @cached_property
+    def cut(self) -> Cut:
+        return cut(self.period, self.metering.aggregation)
 
 
 class GrantingPlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):

@@ -99,6 +99,29 @@ def day_end(day: date) -> datetime:
     return day_start(day) + ONE_DAY
 
 
+def days_within(start: datetime, end: datetime) -> tuple[date, date]:
+    """Return the UTC days that lie wholly in [start, end), as [first, after).
+
+    Where there is none, an empty range behind the end.
+
+    >>> first, after = days_within(datetime(2026, 4, 1, 6, tzinfo=UTC), day_end(date(2026, 4, 3)))
+    >>> str(first), str(after)
+    ('2026-04-02', '2026-04-04')
+    """
+    first = _day_from(start)
+    after = end.astimezone(UTC).date()
+    if first < after:
+        return first, after
+    beyond = _day_from(end)
+    return beyond, beyond
+
+
+def _day_from(instant: datetime) -> date:
+    """The first UTC day that starts at or after the instant."""
+    day = instant.astimezone(UTC).date()
+    return day if day_start(day) == instant else day + ONE_DAY
+
+
 def start_of(value: date | datetime) -> datetime:
     """Return the instant at which a start given as a day or an instant begins."""
     return value if isinstance(value, datetime) else day_start(value)

@@ -15,8 +15,8 @@ Direction: TypeAlias = Literal["in", "out"]
 Schema: TypeAlias = dict[str, Any]
 
 DECIMAL_PATTERN = rf"^-?[0-9]{{1,{WHOLE_DIGITS_MAX}}}(\.[0-9]{{1,{DECIMALS_MAX}}})?$"
-_DECIMAL_OUT: Schema = {"type": "string", "format": "decimal", "pattern": DECIMAL_PATTERN}
-_DECIMAL_IN: Schema = {"anyOf": [_DECIMAL_OUT, {"type": "number"}]}
+DECIMAL_OUT: Schema = {"type": "string", "format": "decimal", "pattern": DECIMAL_PATTERN}
+_DECIMAL_IN: Schema = {"anyOf": [DECIMAL_OUT, {"type": "number"}]}
 
 
 class Schemas:
@@ -115,7 +115,7 @@ def _scalar(info: inspect.Type, direction: Direction) -> Schema:
             numbers = {"minimum": info.ge, "maximum": info.le, "exclusiveMinimum": info.gt}
             return {"type": "integer"} | {name: n for name, n in numbers.items() if n is not None}
         case inspect.DecimalType():
-            return _DECIMAL_OUT if direction == "out" else _DECIMAL_IN
+            return DECIMAL_OUT if direction == "out" else _DECIMAL_IN
         case inspect.LiteralType():
             return {"enum": list(info.values)}
         case inspect.EnumType():

@@ -120,7 +120,7 @@ class DatabaseSettings(LogSettings, frozen=True, kw_only=True):
     """All that `abaxus migrate` needs."""
 
     database_url: PostgresUrl
-    database_max_connections: Annotated[int, msgspec.Meta(ge=4, le=1000)] = 25
+    database_max_connections: Annotated[int, msgspec.Meta(ge=6, le=1000)] = 25
     database_idle_timeout: timedelta = timedelta(seconds=600)
     database_connect_timeout: timedelta = timedelta(seconds=10)
     database_ssl_mode: Literal["disable", "require", "verify-ca", "verify-full"] = "require"

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,6 +31,7 @@ from asyncpg.pool import create_pool
 from abaxus_core.errors import ConfigurationError, InvariantBroken
 from abaxus_core.kernel.first_contact import first_contact
 from abaxus_core.kernel.notifications import Listener, Notifier, notify_with_commit
+from abaxus_core.kernel.pinned import Pinned
 from abaxus_core.kernel.sql import Connection as Connection
 from abaxus_core.kernel.sql import Record as Record
 
@@ -39,11 +41,12 @@ MODES = ("live", "test")
 TRANSACTION_ATTEMPTS_MAX = 10
 RETRY_DELAY_MIN_MS = 2
 RETRY_DELAY_MAX_MS = 250
-DEDICATED_CONNECTIONS = 2
+DEDICATED_CONNECTIONS = 4
 TEST_MODE_SHARE = 5
-CONNECTIONS_MIN = 4
+CONNECTIONS_MIN = 6
 STATEMENT_TIMEOUT_S = 300
 IDLE_IN_TRANSACTION_TIMEOUT_S = 60
+PINNED_STATEMENT_TIMEOUT_S = 5
 CLOSE_TIMEOUT_S = 3
 
 _log = structlog.get_logger("abaxus.database")
@@ -51,7 +54,7 @@ _wakes: ContextVar["_Wakes | None"] = ContextVar("abaxus_wakes", default=None)
 
 
 class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How to connect. `connections_max` bounds both modes, the listener and the notifier together.
+    """How to connect. `connections_max` bounds all: both modes, what they pin, listener, notifier.
 
     `ssl_mode` is disable, require, verify-ca or verify-full, and yields to an sslmode in the DSN.
     `statement_cache_size` must be 0 behind a pooler in transaction mode.
@@ -66,11 +69,17 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Database:
-    """One mode: its schema, its pool. Made by `open_databases`."""
+    """One mode: its schema, its pool. Made by `open_databases`.
 
-    def __init__(self, mode: str, pool: Any, listener: Listener, notifier: Notifier) -> None:
+    `pinned` stands beside the pool, for short reads that many wait for.
+    """
+
+    def __init__(
+        self, mode: str, pool: Any, pinned: Pinned, *, listener: Listener, notifier: Notifier
+    ) -> None:
         self.mode = mode
         self.schema = schema_of(mode)
+        self.pinned = pinned
         self.listener = listener
         self._pool = pool
         self._notifier = notifier
@@ -232,7 +241,9 @@ async def open_databases(dsn: str, settings: PoolSettings) -> AsyncIterator[Data
         for mode, connections_max in (("live", live_max), ("test", test_max)):
             pool = await _open_pool(dsn, settings, schema_of(mode), connections_max)
             stack.push_async_callback(_close_pool, pool)
-            modes.append(Database(mode, pool, listener, notifier))
+            pinned = Pinned(partial(_connect_pinned, dsn, settings, schema_of(mode)))
+            stack.push_async_callback(pinned.close)
+            modes.append(Database(mode, pool, pinned, listener=listener, notifier=notifier))
         yield Databases(live=modes[0], test=modes[1], listener=listener)
 
 
@@ -240,7 +251,7 @@ def _split(connections_max: int) -> tuple[int, int]:
     """The bounds of the two pools: test mode gets a fifth, live mode the rest.
 
     >>> _split(25)
-    (19, 4)
+    (17, 4)
     """
     if connections_max < CONNECTIONS_MIN:
         raise ConfigurationError([f"DATABASE_MAX_CONNECTIONS must be {CONNECTIONS_MIN} or more"])
@@ -258,6 +269,18 @@ async def _open_pool(dsn: str, settings: PoolSettings, schema: str, connections_
         reset=_reset_nothing,
         **_arguments(dsn, settings, schema),
     )
+
+
+async def _connect_pinned(dsn: str, settings: PoolSettings, schema: str) -> Any:
+    """Few statements run there, thousands of times a second: they are planned once."""
+    arguments = _arguments(
+        dsn,
+        settings,
+        schema,
+        plan_cache_mode="force_generic_plan",
+        statement_timeout=f"{PINNED_STATEMENT_TIMEOUT_S}s",
+    )
+    return await _connect(dsn, arguments)
 
 
 async def _connect(dsn: str, arguments: dict[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from abaxus_core.domain.aggregation import ADDITIVE
-from abaxus_core.domain.instants import day_start
+from abaxus_core.domain.instants import ONE_DAY, days_within
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
 from abaxus_core.repositories import copy_format, events
@@ -20,7 +20,6 @@ _metrics_used = _sql.many("metrics_used")
 
 # A landing this many days after a day marks it as changed late.
 LATE_DAYS: Final = 2
-_ONE_DAY = timedelta(days=1)
 _HEAD: Final = copy_format.count(len(METERED))
 
 
@@ -38,7 +37,7 @@ async def add(
         columns=METERED,
         format="binary",
     )
-    await _add(conn, landing_no, landed_on - LATE_DAYS * _ONE_DAY)
+    await _add(conn, landing_no, landed_on - LATE_DAYS * ONE_DAY)
 
 
 async def aggregate(conn: Connection, windows: Sequence[Window]) -> list[Aggregate]:
@@ -72,7 +71,7 @@ async def metrics_used(
 async def _totals(conn: Connection, windows: Sequence[Window]) -> list[Aggregate]:
     numbers: dict[tuple[datetime, datetime], int] = {}
     spans = [numbers.setdefault((one.start, one.end), len(numbers) + 1) for one in windows]
-    days = [_whole_days(start, end) for start, end in numbers]
+    days = [days_within(start, end) for start, end in numbers]
     rows = await _total_windows(
         conn,
         [window.customer_no for window in windows],
@@ -88,22 +87,3 @@ async def _totals(conn: Connection, windows: Sequence[Window]) -> list[Aggregate
         Aggregate(value=row["value"], event_count=row["event_count"], digest=int(row["digest"]))
         for row in rows
     ]
-
-
-def _whole_days(start: datetime, end: datetime) -> tuple[date, date]:
-    """The UTC days that lie wholly in [start, end), as [first, after).
-
-    Where there is none, an empty range behind the end: the whole window is then its first edge.
-    """
-    first = _day_from(start)
-    after = end.astimezone(UTC).date()
-    if first < after:
-        return first, after
-    beyond = _day_from(end)
-    return beyond, beyond
-
-
-def _day_from(instant: datetime) -> date:
-    """The first UTC day that starts at or after the instant."""
-    day = instant.astimezone(UTC).date()
-    return day if day_start(day) == instant else day + _ONE_DAY

@@ -59,6 +59,7 @@ async def create(work: Work, new: NewAmendment) -> Amendment:
     _check_applicable(paced.subscription, amendment)
     await repository.insert(work.conn, amendment)
     await _record(work, "amendment.created", amendment)
+    work.entitled.add(paced.subscription.customer_id)
     if amendment.effective_at <= work.now:
         await _apply(work, paced, life_of(paced.subscription), amendment)
     return await get(work.conn, new.subscription_id, amendment.id)
@@ -77,12 +78,13 @@ async def get(conn: Connection, subscription_id: str, amendment_id: str) -> Amen
 
 async def cancel(work: Work, subscription_id: str, amendment_id: str) -> Amendment:
     """Raises SUBSCRIPTION_NOT_FOUND, AMENDMENT_NOT_FOUND; INVALID_STATE unless it is pending."""
-    await _held(work, subscription_id)
+    paced = await _held(work, subscription_id)
     amendment = await get(work.conn, subscription_id, amendment_id)
     domain.check_cancellable(amendment)
     if not await repository.cancel(work.conn, amendment_id):
         raise InvariantBroken("an amendment is cancelled while its subscription is held")
     await _record(work, "amendment.cancelled", amendment)
+    work.entitled.add(paced.subscription.customer_id)
     return await get(work.conn, subscription_id, amendment_id)
 
 
@@ -117,6 +119,7 @@ async def _held(work: Work, subscription_id: str) -> Paced:
         life = await _apply_or_fail(work, paced, life, amendment)
     if not due:
         return paced
+    work.entitled.add(paced.subscription.customer_id)
     renewed = await subscription_rows.get(work.conn, subscription_id)
     assert renewed is not None, "a subscription is never deleted"
     return renewed

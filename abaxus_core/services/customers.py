@@ -9,6 +9,7 @@ from abaxus_core.kernel.database import Connection
 from abaxus_core.plugin.email import is_mail_address
 from abaxus_core.repositories import customers as repository
 from abaxus_core.services import audit
+from abaxus_core.services.entitlements import documents
 from abaxus_core.services.work import Work
 
 
@@ -40,6 +41,7 @@ async def create(work: Work, new: NewCustomer) -> Customer:
     )
     _check(customer)
     customer = await repository.insert(work.conn, customer)
+    await documents.begin(work.conn, customer.customer_no, now=work.now)
     await audit.record(
         work, action="customer.created", object_type="customer", object_id=customer.id
     )

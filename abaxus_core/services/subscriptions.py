@@ -54,6 +54,7 @@ async def create(work: Work, new: NewSubscription) -> Paced:
     await repository.insert(work.conn, subscription)
     await _price_metrics(work.conn, subscription, plans.metric_keys_of(version.charges))
     await _record(work, subscription)
+    work.entitled.add(customer.id)
     return Paced(subscription=subscription, cadence=version.cadence)
 
 

@@ -18,6 +18,7 @@ from abaxus_core.plugin.email import EmailSender
 from abaxus_core.plugin.payments import PaymentProvider
 from abaxus_core.services.backfill import Backfill
 from abaxus_core.services.documents.making import Documents
+from abaxus_core.services.entitlements import documents
 from abaxus_core.services.entitlements.access import Entitlements
 from abaxus_core.services.ingestion import Intake
 from abaxus_core.services.telemetry import Telemetry
@@ -79,7 +80,11 @@ async def perform(context: Context, actor: str, step: Callable[[Work], Awaitable
 
     async def in_transaction(conn: Connection) -> T:
         entitled.clear()
-        return await step(Work(conn, context.clock(), context.ids, actor, context.seller, entitled))
+        work = Work(conn, context.clock(), context.ids, actor, context.seller, entitled)
+        result = await step(work)
+        if entitled:
+            await documents.renew(conn, entitled, now=work.now)
+        return result
 
     result = await context.database.transaction(in_transaction)
     if entitled:

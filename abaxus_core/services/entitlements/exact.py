@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from abaxus_core.domain.entitlement_documents import Measure, Snapshot, measures
+from abaxus_core.domain.periods import Period
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import entitlements as repository
 from abaxus_core.repositories import rollups
@@ -36,12 +37,13 @@ async def usage(conn: Connection, needed: Sequence[Measure]) -> Mapping[Measure,
     """What had landed of each."""
     if not needed:
         return {}
-    found = await rollups.aggregate(conn, [window_of(measure) for measure in needed])
+    windows = [window_of(measure, measure.period) for measure in needed]
+    found = await rollups.aggregate(conn, windows)
     return {measure: one.value for measure, one in zip(needed, found, strict=True)}
 
 
-def window_of(measure: Measure) -> Window:
-    """The events that a measure counts."""
+def window_of(measure: Measure, part: Period) -> Window:
+    """The events that a measure counts in a part of its period."""
     metering = measure.metering
     return Window(
         customer_no=measure.customer_no,
@@ -49,6 +51,6 @@ def window_of(measure: Measure) -> Window:
         aggregation=metering.aggregation,
         property=metering.property,
         percentile=metering.percentile,
-        start=measure.period.start,
-        end=measure.period.end,
+        start=part.start,
+        end=part.end,
     )

@@ -1,24 +1,126 @@
-"""Snapshots from PostgreSQL."""
+"""Snapshots from PostgreSQL: a kept document, proved current by the statement that brings usage.
 
+As a rule one look answers. Where the document turns out to be another one, or a raw part of the
+usage is unknown, it is fetched and looked again, so that all of a snapshot is of one instant.
+"""
+
+import asyncio
 from collections.abc import Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Final
 
-from abaxus_core.domain.entitlement_documents import Snapshot
+import msgspec
+
+from abaxus_core.domain.entitlement_documents import Document, Measure, Snapshot, measures
 from abaxus_core.kernel.clock import Clock
-from abaxus_core.kernel.database import Database
+from abaxus_core.kernel.database import Connection, Database
+from abaxus_core.kernel.kept import Kept
+from abaxus_core.repositories.entitlement_documents import Probe, Seen, decoded
+from abaxus_core.services.entitlements import documents
 from abaxus_core.services.entitlements.access import Asked
 from abaxus_core.services.entitlements.exact import exact
+from abaxus_core.services.entitlements.lane import Lane, Look
+from abaxus_core.services.entitlements.raw_parts import RawParts
+from abaxus_core.services.entitlements.slow_lane import SlowLane
+
+# A cold start takes four: no document, the document, the usage, its raw parts.
+ROUNDS_MAX: Final = 6
+# In characters of JSON, some ten bytes each when decoded; an entry weighs at least the latter.
+DOCUMENTS_KEPT_MAX: Final = 8 << 20
+DOCUMENT_WEIGHT_MIN: Final = 1 << 10
+
+
+class _Known(msgspec.Struct, frozen=True):
+    version: int
+    document: Document
+
+
+class _Nobody(Exception):
+    """There is no such customer."""
 
 
 class Stored:
     """Reads one mode's."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
         self._clock = clock
+        self._lane = Lane(database.pinned)
+        self._slow_lane = SlowLane(database)
+        self._raw_parts = RawParts(self._slow_lane)
+        self._documents: Kept[str, _Known] = Kept(DOCUMENTS_KEPT_MAX)
 
     async def read(self, asked: Sequence[Asked]) -> Sequence[Snapshot | Exception | None]:
-        async with self._database.connection() as conn:
-            return [
-                await exact(conn, one.customer_id, one.feature_keys, now=self._clock())
-                for one in asked
-            ]
+        if len(asked) == 1:
+            return (await self._read(asked[0]),)
+        return await asyncio.gather(*map(self._read, asked))
+
+    async def _read(self, asked: Asked) -> Snapshot | Exception | None:
+        try:
+            for _ in range(ROUNDS_MAX):
+                snapshot = await self._round(asked)
+                if snapshot is not None:
+                    return snapshot
+            return await self._slow_lane.run(
+                partial(self._exactly, asked), isolation="repeatable_read"
+            )
+        except _Nobody:
+            return None
+        except Exception as error:  # noqa: BLE001 - it reaches whoever asked
+            return error
+
+    async def _round(self, asked: Asked) -> Snapshot | None:
+        """What one look says; None where something else had to be fetched first."""
+        now = self._clock()
+        known = self._documents.get(asked.customer_id)
+        version = None if known is None else known.version
+        needed = None if known is None else measures(known.document, asked.feature_keys, now)
+        seen = await self._lane.look(Look(asked.customer_id, version, needed or ()))
+        if seen[0].customer_no is None:
+            raise _Nobody
+        if known is None or seen[0].version != version:
+            await self._learn(asked.customer_id, seen[0])
+            return None
+        if needed is None:
+            await self._renew(asked.customer_id)
+            return None
+        used = self._used(needed, seen)
+        if len(used) < len(needed):
+            missing = [measure for measure in needed if measure not in used]
+            await self._read_parts(asked.customer_id, missing)
+            used = self._used(needed, seen)
+        if len(used) < len(needed):
+            return None
+        return Snapshot(version=known.version, document=known.document, used=used, as_of=now)
+
+    def _used(self, needed: Sequence[Measure], seen: Sequence[Seen]) -> dict[Measure, Decimal]:
+        """The usage of those measures of which all raw parts are known."""
+        used = {}
+        for measure, found in zip(needed, seen, strict=False):
+            value = self._raw_parts.used(measure, found)
+            if value is not None:
+                used[measure] = value
+        return used
+
+    async def _read_parts(self, customer_id: str, missing: Sequence[Measure]) -> None:
+        probes = (Probe(customer_id, None, measure) for measure in missing)
+        await asyncio.gather(*map(self._raw_parts.read, probes))
+
+    async def _learn(self, customer_id: str, seen: Seen) -> None:
+        """Keep the document that was found, or have one made."""
+        document = None if seen.document is None else decoded(seen.document)
+        if document is None or seen.version is None or seen.document is None:
+            await self._renew(customer_id)
+            return
+        weight = max(len(seen.document), DOCUMENT_WEIGHT_MIN)
+        self._documents.put(customer_id, _Known(seen.version, document), weight)
+
+    async def _renew(self, customer_id: str) -> None:
+        """The next look finds out whether that was recent enough."""
+        await self._slow_lane.share(customer_id, partial(self._renewed, customer_id))
+
+    async def _renewed(self, customer_id: str, conn: Connection) -> None:
+        await documents.renew(conn, (customer_id,), now=self._clock())
+
+    async def _exactly(self, asked: Asked, conn: Connection) -> Snapshot | None:
+        return await exact(conn, asked.customer_id, asked.feature_keys, now=self._clock())

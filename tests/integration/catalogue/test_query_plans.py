@@ -7,6 +7,7 @@ import pytest
 
 from abaxus_core.kernel.database import Database
 from abaxus_core.kernel.sql import load
+from abaxus_core.services.entitlements.lane import LOOK_TIMEOUT_S
 from tests.support.plans import walk
 
 ROWS_READ_MAX = 600
@@ -49,12 +50,22 @@ FILL = (
         'applied', 1, now(), now()
     FROM subscriptions
     """,
+    """
+    INSERT INTO entitlement_documents (customer_no, version, document)
+    SELECT customer_no, 1, '{}' FROM customers
+    """,
+    """
+    INSERT INTO usage_daily (customer_no, metric_no, day, event_count, digest, value_sum,
+        value_max, value_min, landing_no)
+    SELECT n % 5000 + 1, n % 5000 + 1, '2026-05-01'::date + n / 5000, 1, n, n, n, n, 1
+    FROM generate_series(1, 50000) AS n
+    """,
     "ANALYZE",
 )
 
 # aggregate, statement, arguments, index that must serve it
 HOT = (
-    ("entitlements", "running", ("c77", NOW), "subscriptions_of_customer"),
+    ("entitlements", "held", ([77], NOW), "subscriptions_of_customer"),
     ("subscriptions", "priced_elsewhere", (77, ["m78"], NOW, None), "metric_priced_once"),
     ("amendments", "in_force", (["sub_77"],), "amendments_applied_once"),
     ("amendments", "page", ("sub_77", "amd_z", 51), "amendments_of_subscription"),
@@ -90,3 +101,18 @@ async def test_hot_statements_use_their_indexes(filled: Database) -> None:
         assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes) <= ROWS_READ_MAX, (
             name
         )
+
+
+async def test_a_look_is_planned_once_and_stays_on_its_indexes(filled: Database) -> None:
+    days = [f"2026-05-{day:02}" for day in (1, 1, 31, 31)]
+    columns = ["c77", 1, 77, "sum", *days]
+    arrays = ", ".join(f"'{{{column}}}'" for column in columns)
+    async with filled.pinned.connection(LOOK_TIMEOUT_S) as conn:
+        await conn.execute(f"PREPARE look AS {load('entitlement_documents')['look'].text}")
+        explain = f"EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) EXECUTE look ({arrays})"
+        plan = msgspec.json.decode(await conn.fetchval(explain))[0]["Plan"]
+    nodes = list(walk(plan))
+    used = {node["Index Name"] for node in nodes if "Index Name" in node}
+    assert used == {"customers_id_once", "entitlement_documents_pkey", "usage_daily_pkey"}, plan
+    assert [node for node in nodes if node["Node Type"] == "Seq Scan"] == [], plan
+    assert "$1" in str(plan), "planned for any parameters"

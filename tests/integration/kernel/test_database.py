@@ -189,7 +189,7 @@ async def test_both_modes_together_stay_within_the_bound(databases: TestDatabase
 
 
 async def test_too_few_connections_are_refused(databases: TestDatabases) -> None:
-    settings = type(SETTINGS)(connections_max=3, ssl_mode="disable")
+    settings = type(SETTINGS)(connections_max=5, ssl_mode="disable")
     with pytest.raises(ConfigurationError, match="DATABASE_MAX_CONNECTIONS"):
         async with open_databases(databases.dsn, settings):
             pass

@@ -114,7 +114,7 @@ def test_how_values_are_written(name, text, value):
         ("API_RATE_LIMIT_RPM", "-1"),
         ("PORT", "http"),
         ("WORKER_CONCURRENCY", "0"),
-        ("DATABASE_MAX_CONNECTIONS", "3"),
+        ("DATABASE_MAX_CONNECTIONS", "5"),
         ("ASGI_SERVER", "gunicorn"),
         ("REDIS_URL", "redis.internal:6379"),
         ("REDIS_URL", "http://redis.internal"),
