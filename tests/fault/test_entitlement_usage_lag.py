@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from tests.support.api import bearer
 from tests.support.cache_servers import cache_server
 from tests.support.clock import FakeClock
 from tests.support.fleet import fleet
@@ -68,12 +67,8 @@ async def _check(it: Fire, landed_at: list[datetime], **headers: str) -> int:
 
 
 async def _asked(it: Fire, **headers: str) -> dict[str, Any]:
-    client = it.up.client(it.dice.choice(it.sites).port)
-    answer = await client.get(
-        "/v1/entitlements/check",
-        params={"customer_id": it.histories[0].customer_id, "feature_key": SEATS},
-        headers={**bearer(it.key), **headers},
-    )
-    assert answer.status_code == 200, answer.text
-    shown: dict[str, Any] = answer.json()
-    return shown
+    query = f"?customer_id={it.histories[0].customer_id}&feature_key={SEATS}"
+    site = it.dice.choice(it.sites)
+    answer = await site.client.get(f"/v1/entitlements/check{query}", **headers)
+    assert answer.status == 200, answer.content
+    return answer.json()

@@ -15,20 +15,26 @@ from typing import Final
 import pytest
 
 from tests.support.cache_servers import Kind, cache_server
+from tests.support.cached_process import Precaution
 from tests.support.fleet import fleet
 from tests.support.grant_fire import Fire, Site, fire
+from tests.support.grant_history import Stale
+from tests.support.postgres import TestDatabases
 
 PAIRS: Final = int(os.environ.get("ABAXUS_TEST_PAIRS", "10000"))
 SEED: Final = 20_261_127
-CUSTOMERS: Final = 24
+CUSTOMERS: Final = 12
 PAIRS_OF_A_LIFE: Final = 10_000
 TTL_MS: Final = 300
 HELD_MS: Final = (TTL_MS, 2 * TTL_MS)
-CALM_MAX_MS: Final = 300
+CALM_MAX_MS: Final = 600
 SLOW_MAX_MS: Final = 30
 FLUSHES: Final = 20
 CUTS: Final = 5
 LASTS_MAX_S: Final = 600
+# At least one check of so many was answered by the cache.
+HITS_OF: Final = 10
+PAIRS_OF_A_CONTROL: Final = 20_000
 SETTINGS: Final = {"ENTITLEMENT_CACHE_TTL": f"{TTL_MS}ms"}
 
 Breaking = Callable[[Fire], AbstractAsyncContextManager[None]]
@@ -141,6 +147,14 @@ FAULTS: Final[Mapping[str, Breaking]] = {
 }
 
 
+# What each precaution is for: it is missed as soon as this happens.
+NEEDED: Final[Sequence[tuple[Precaution, Sequence[str]]]] = (
+    ("invalidation", ("flushed",)),
+    ("waiting", ("parted",)),
+    ("lease", ("slow_reader",)),
+)
+
+
 def _one(it: Fire) -> Site:
     return it.dice.choice(it.sites)
 
@@ -172,15 +186,37 @@ async def rage(it: Fire, pairs: int, faults: Sequence[str]) -> None:
 async def test_no_check_shows_a_grant_older_than_an_answered_change(
     databases, kind: Kind, pairs: int
 ) -> None:
-    async with (
-        cache_server(kind) as server,
-        fleet(databases.dsn) as up,
-        fire(up, databases, server, seed=SEED, **SETTINGS) as it,
-    ):
+    async with fired(databases, kind) as it:
         started_s = monotonic()
         await storm(it, pairs, tuple(FAULTS))
         await said(it, kind, monotonic() - started_s)
         assert it.pairs >= pairs
+        assert it.told["reads hit"] * HITS_OF >= it.pairs, "the cache was hardly asked"
+        assert it.told["fills overtaken"] > 0, "no change overtook a reader"
+
+
+@pytest.mark.parametrize(("precaution", "faults"), NEEDED)
+async def test_without_a_precaution_the_checker_fails(
+    databases, precaution: Precaution, faults: Sequence[str]
+) -> None:
+    async with fired(databases, "valkey", PRECAUTION=precaution) as it:
+        started_s = monotonic()
+        with pytest.raises(ExceptionGroup) as found:
+            await storm(it, PAIRS_OF_A_CONTROL, faults)
+        stale, other = found.value.split(Stale)
+        assert stale is not None
+        assert other is None
+        await said(it, f"without {precaution}", monotonic() - started_s)
+
+
+@asynccontextmanager
+async def fired(databases: TestDatabases, kind: Kind, **settings: str) -> AsyncIterator[Fire]:
+    async with (
+        cache_server(kind) as server,
+        fleet(databases.dsn) as up,
+        fire(up, databases, server, seed=SEED, **SETTINGS, **settings) as it,
+    ):
+        yield it
 
 
 async def said(it: Fire, name: str, lasted_s: float) -> None:

@@ -8,14 +8,12 @@ import random
 import re
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
-
-import httpx
 
 from abaxus_core.kernel.database import Database
 from tests.support.api import bearer, new_key
@@ -34,6 +32,7 @@ from tests.support.granted_lives import (
     Asked,
     GrantedLife,
 )
+from tests.support.lean_http import Answer, LeanClient
 from tests.support.metering import context_of
 from tests.support.ports import free_port
 from tests.support.postgres import TestDatabases
@@ -44,6 +43,8 @@ ASKED_MAX: Final = 2_000
 ASK_AGAIN_MS: Final = 20
 CHECKS_PER_CHANGE: Final = 4
 READ_AGAIN_MAX_MS: Final = 20
+# Long enough that a customer is read from the cache, and from PostgreSQL as nothing new.
+LEFT_ALONE_MAX_MS: Final = 600
 REPEATED: Final = (429, 503)
 IN_PROGRESS: Final = "REQUEST_IN_PROGRESS"
 TOLD: Final = re.compile(
@@ -61,6 +62,7 @@ class Site:
     port: int
     cache: Line
     database: Line
+    client: LeanClient
     environ: Mapping[str, str]
     pid: int = 0
 
@@ -81,7 +83,6 @@ class Fire:
     database: Database
     server: CacheServer
     sites: Sequence[Site]
-    key: str
     dice: random.Random
     histories: list[GrantHistory] = field(default_factory=list)
     met: Counter[str] = field(default_factory=Counter)
@@ -128,17 +129,15 @@ class Fire:
     async def check(self, history: GrantHistory, site: Site, feature: str) -> None:
         """Check a feature and judge what is shown. Raises Stale."""
         check = history.start(site.name)
-        params = {"customer_id": history.customer_id, "feature_key": feature}
-        answer = await self._ask(site, "GET", "/v1/entitlements/check", params=params)
+        query = f"?customer_id={history.customer_id}&feature_key={feature}"
+        answer = await self._answer(site.client.get(f"/v1/entitlements/check{query}"))
         if answer is not None:
-            assert answer.status_code == 200, answer.text
+            assert answer.status == 200, answer.content
             history.judge(check, {feature: _grant(answer.json())})
 
-    async def post(self, site: Site, path: str, body: Mapping[str, object]) -> dict[str, Any]:
-        answer = await self._client(site).post(path, json=body, headers=bearer(self.key))
-        assert answer.status_code == 201, answer.text
-        made: dict[str, Any] = answer.json()
-        return made
+    async def post(self, site: Site, path: str, body: Mapping[str, object]) -> None:
+        answer = await site.client.post(path, body)
+        assert answer.status == 201, answer.content
 
     async def begin(self, site: Site) -> None:
         """Start the site's process, again if it was killed."""
@@ -151,7 +150,7 @@ class Fire:
 
     async def count(self, site: Site) -> None:
         """Add to `told` what the site's process says of its cache; once a process, at its end."""
-        for line in (await self._client(site).get("/metrics")).text.splitlines():
+        for line in (await site.client.get("/metrics")).content.decode().splitlines():
             if found := TOLD.match(line):
                 self.told[f"{found['what']} {found['outcome']}"] += int(float(found["count"]))
 
@@ -161,6 +160,7 @@ class Fire:
             for number in range(CHECKS_PER_CHANGE):
                 site = self.sites[number % len(self.sites)]
                 await self.check(history, site, self.dice.choice(FEATURES))
+            await asyncio.sleep(self.dice.uniform(0, LEFT_ALONE_MAX_MS) / 1000)
 
     async def _check_all_along(self, history: GrantHistory) -> None:
         while not self.over:
@@ -169,38 +169,28 @@ class Fire:
 
     async def _persist(self, site: Site, asked: Asked) -> dict[str, Any]:
         for _ in range(ASKED_MAX):
-            answer = await self._ask(site, "POST", asked.path, json=asked.body)
-            if answer is not None and answer.status_code == 201:
-                made: dict[str, Any] = answer.json()
-                return made
+            answer = await self._answer(site.client.post(asked.path, asked.body))
+            if answer is not None and answer.status == 201:
+                return answer.json()
             if answer is not None:
-                assert _code(answer) == TOO_LATE, f"{asked}: {answer.text}"
+                assert answer.code == TOO_LATE, f"{asked}: {answer.content!r}"
                 asked = asked.at_once()
             await asyncio.sleep(ASK_AGAIN_MS / 1000)
             site = self.dice.choice(self.sites)
         raise AssertionError(f"{asked.what} was never answered")
 
-    async def _ask(self, site: Site, method: str, path: str, **given: Any) -> httpx.Response | None:
-        """The answer; None where there is none, or one that says to ask again."""
+    async def _answer(self, asking: Awaitable[Answer]) -> Answer | None:
+        """None where there is none, or one that says to ask again."""
         try:
-            answer = await self._client(site).request(
-                method, path, headers=bearer(self.key), **given
-            )
-        except httpx.TransportError as error:
+            answer = await asking
+        except (OSError, EOFError) as error:
             self.met[type(error).__name__] += 1
             return None
-        if answer.is_success:
+        if answer.status < 400:
             return answer
-        self.met[_code(answer)] += 1
-        repeated = answer.status_code in REPEATED or _code(answer) == IN_PROGRESS
+        self.met[answer.code] += 1
+        repeated = answer.status in REPEATED or answer.code == IN_PROGRESS
         return None if repeated else answer
-
-    def _client(self, site: Site) -> httpx.AsyncClient:
-        return self.up.client(site.port)
-
-
-def _code(answer: httpx.Response) -> str:
-    return str(answer.json()["error"]["code"])
 
 
 def _grant(entitlement: Mapping[str, Any]) -> str | None:
@@ -223,10 +213,10 @@ async def fire(
     key = await new_key(context_of(databases.live, FakeClock(datetime.now(UTC))), "admin")
     async with AsyncExitStack() as stack:
         sites = [
-            await stack.enter_async_context(_site(name, databases.dsn, server, settings))
+            await stack.enter_async_context(_site(name, key, databases.dsn, server, settings))
             for name in ("A", "B")
         ]
-        it = Fire(up, databases.live, server, sites, key, random.Random(seed))
+        it = Fire(up, databases.live, server, sites, random.Random(seed))
         await asyncio.gather(*(it.begin(site) for site in sites))
         await _make_plans(it, rungs)
         yield it
@@ -234,7 +224,7 @@ async def fire(
 
 @asynccontextmanager
 async def _site(
-    name: str, dsn: str, server: CacheServer, settings: Mapping[str, str]
+    name: str, key: str, dsn: str, server: CacheServer, settings: Mapping[str, str]
 ) -> AsyncIterator[Site]:
     direct = urlsplit(dsn)
     assert direct.port is not None
@@ -247,7 +237,11 @@ async def _site(
             "DATABASE_URL": direct._replace(netloc=netloc).geturl(),
             **settings,
         }
-        yield Site(name, port, cache, database, environ)
+        client = LeanClient(port, bearer(key))
+        try:
+            yield Site(name, port, cache, database, client, environ)
+        finally:
+            client.close()
 
 
 async def _make_plans(it: Fire, rungs: int) -> None:
