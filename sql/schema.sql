@@ -253,6 +253,12 @@ CREATE TABLE abaxus.api_keys (
     CONSTRAINT api_keys_scopes_known CHECK (((scopes <@ ARRAY['admin'::text, 'write'::text, 'read'::text, 'ingest'::text, 'entitlements'::text]) AND (cardinality(scopes) > 0)))
 );
 
+CREATE TABLE abaxus.installation (
+    installation_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    the_only_one boolean DEFAULT true NOT NULL,
+    CONSTRAINT installation_once CHECK (the_only_one)
+);
+
 CREATE TABLE abaxus.migrations (
     number integer NOT NULL,
     name text NOT NULL,
@@ -511,6 +517,7 @@ CREATE TABLE abaxus_live.idempotency_keys (
     lease_id uuid,
     leased_until timestamp with time zone,
     created_at timestamp with time zone NOT NULL,
+    entitled text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT idempotency_keys_answered_or_leased CHECK ((((status IS NULL) = (body IS NULL)) AND ((status IS NULL) = (lease_id IS NOT NULL)) AND ((status IS NULL) = (leased_until IS NOT NULL))))
 );
 
@@ -747,6 +754,9 @@ ALTER TABLE ONLY abaxus.api_keys
 
 ALTER TABLE ONLY abaxus.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (key_id);
+
+ALTER TABLE ONLY abaxus.installation
+    ADD CONSTRAINT installation_pkey PRIMARY KEY (the_only_one);
 
 ALTER TABLE ONLY abaxus.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (number);

@@ -1,5 +1,6 @@
 """Idempotency keys of callers: their requests, answers and leases."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -35,11 +36,15 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored under a key: an answer, or a lease until `leased_until`."""
+    """What is stored under a key: an answer, or a lease until `leased_until`.
+
+    `entitled` are the ids of the customers whose entitlements changed with the answer.
+    """
 
     request_hash: bytes
     reply: Reply | None
     leased_until: datetime | None
+    entitled: tuple[str, ...]
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +67,18 @@ async def find(conn: Connection, request: Request) -> Known | None:
         request_hash=row["request_hash"],
         reply=Reply(status=row["status"], body=row["body"], replayed=True) if answered else None,
         leased_until=row["leased_until"],
+        entitled=tuple(row["entitled"]),
     )
 
 
-async def keep(conn: Connection, request: Request, reply: Reply, at: datetime) -> None:
+async def keep(
+    conn: Connection,
+    request: Request,
+    reply: Reply,
+    at: datetime,
+    *,
+    entitled: Collection[str],
+) -> None:
     await _keep(
         conn,
         request.key_id,
@@ -74,6 +87,7 @@ async def keep(conn: Connection, request: Request, reply: Reply, at: datetime) -
         reply.status,
         reply.body,
         at,
+        sorted(entitled),
     )
 
 

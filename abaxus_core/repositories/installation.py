@@ -5,7 +5,8 @@ from uuid import UUID
 from abaxus_core.kernel.database import Connection
 from abaxus_core.kernel.sql import queries
 
-_get = queries("installation").one("get")
+_sql = queries("installation")
+_get = _sql.one("get")
 
 
 async def installation_id(conn: Connection) -> UUID:

@@ -24,16 +24,19 @@ LEASE = timedelta(seconds=120)
 async def once(work: Work, request: Request, step: Callable[[Work], Awaitable[Reply]]) -> Reply:
     """The reply of `step`, or the one that was kept; both in the transaction of `work`.
 
+    A kept one says again whose entitlements it changed: the process that answered first may have
+    died before the cache had heard of it.
     Raises Conflict (REQUEST_IN_PROGRESS) while another request under the key runs, and
     IdempotencyMismatch when the key was used for something else.
     """
     known = await _look_up(work, request)
     if known is not None and known.reply is not None:
+        work.entitled.update(known.entitled)
         return known.reply
     if known is not None:
         raise _in_progress()
     reply = await step(work)
-    await repository.keep(work.conn, request, reply, work.now)
+    await repository.keep(work.conn, request, reply, work.now, entitled=work.entitled)
     return reply
 
 

@@ -6,15 +6,17 @@ SELECT pg_try_advisory_xact_lock(hashtextextended($1 || chr(10) || $2, 7)) AS lo
 -- name: find :maybe
 -- params: $1 key_id text, $2 idempotency_key text
 -- why: by primary key, under the lock of try_lock
-SELECT request_hash, status, body, leased_until
+SELECT request_hash, status, body, leased_until, entitled
 FROM idempotency_keys
 WHERE key_id = $1 AND idempotency_key = $2;
 
 -- name: keep :exec
--- params: $1 key_id text, $2 idempotency_key text, $3 request_hash bytea, $4 status smallint, $5 body bytea, $6 created_at timestamptz
+-- params: $1 key_id text, $2 idempotency_key text, $3 request_hash bytea, $4 status smallint, $5 body bytea, $6 created_at timestamptz, $7 entitled text[]
 -- why: the answer, in the transaction of what it answers
-INSERT INTO idempotency_keys (key_id, idempotency_key, request_hash, status, body, created_at)
-VALUES ($1, $2, $3, $4, $5, $6);
+INSERT INTO idempotency_keys (
+    key_id, idempotency_key, request_hash, status, body, created_at, entitled
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7);
 
 -- name: lease :exec
 -- params: $1 key_id text, $2 idempotency_key text, $3 request_hash bytea, $4 lease_id uuid, $5 leased_until timestamptz, $6 created_at timestamptz

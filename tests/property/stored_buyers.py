@@ -97,6 +97,7 @@ async def _version(
     made = await books.plan(
         *map(_document, stated),
         plan_id=plan_id,
+        entitlements=_entitlements(plan_id, len(stated)),
         billing_period=msgspec.to_builtins(one.cadence),
         effective_from=EVER_SINCE,
     )
@@ -104,6 +105,17 @@ async def _version(
         msgspec.structs.replace(charge, id=given["id"])
         for charge, given in zip(stated, made["charges"], strict=True)
     ]
+
+
+def _entitlements(plan_id: str, number: int) -> list[dict[str, object]]:
+    """A limit on every metric, and a feature on whose type versions and plans disagree."""
+    limits = [
+        {"feature_key": key, "type": "limit", "limit": 10 * number, "metric_key": key}
+        for key in sorted(COUNTED)
+    ]
+    if number % 2:
+        return [*limits, {"feature_key": "sso", "type": "boolean", "value": True}]
+    return [*limits, {"feature_key": "sso", "type": "custom", "value": plan_id}]
 
 
 def _document(charge: Charge) -> dict[str, object]:

@@ -11,8 +11,11 @@ from typing import Final
 import msgspec
 
 from abaxus_core.domain.entitlement_documents import Document, Measure, Snapshot
+from abaxus_core.kernel.kept import Kept
 
-DECODED_MAX: Final = 2_000
+# In bytes of MessagePack, some ten bytes each when decoded; an entry weighs at least the latter.
+DECODED_MAX: Final = 2 << 20
+DECODED_WEIGHT_MIN: Final = 1 << 10
 VALUE: Final = b"value1:"
 
 
@@ -39,10 +42,10 @@ def written(snapshot: Snapshot, run_id: bytes) -> bytes:
 
 
 class Values:
-    """Reads them, and remembers what the bytes of DECODED_MAX customers came to."""
+    """Reads them, and remembers what the bytes came to that were read last."""
 
     def __init__(self) -> None:
-        self._decoded: dict[str, tuple[bytes, Snapshot]] = {}
+        self._decoded: Kept[str, tuple[bytes, Snapshot]] = Kept(DECODED_MAX)
 
     def read(self, customer_id: str, raw: bytes, run_id: bytes) -> Snapshot | None:
         """The snapshot; None for what is no value, or of another life than `run_id`."""
@@ -54,14 +57,9 @@ class Values:
             return known[1]
         snapshot = _decode(memoryview(raw)[len(prefix) :])
         if snapshot is not None:
-            self._keep(customer_id, raw, snapshot)
+            weight = max(len(raw), DECODED_WEIGHT_MIN)
+            self._decoded.put(customer_id, (raw, snapshot), weight)
         return snapshot
-
-    def _keep(self, customer_id: str, raw: bytes, snapshot: Snapshot) -> None:
-        self._decoded.pop(customer_id, None)
-        self._decoded[customer_id] = (raw, snapshot)
-        if len(self._decoded) > DECODED_MAX:
-            del self._decoded[next(iter(self._decoded))]
 
 
 def _decode(packed: memoryview) -> Snapshot | None:

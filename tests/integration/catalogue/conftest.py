@@ -1,6 +1,6 @@
 """The real application over ASGI on a fresh database, and a small catalogue to start from."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import httpx
 import msgspec
@@ -52,6 +52,16 @@ class Api:
 
     async def post_raw(self, path: str, body: object = None) -> httpx.Response:
         return await self._client.post(path, content=_bytes(body))
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        return await self._client.request(method, path, content=_bytes(body), headers=headers)
 
     async def patch(self, path: str, body: object) -> tuple[int, dict]:
         return self._read(await self._client.patch(path, content=_bytes(body)))

@@ -1,0 +1,98 @@
+"""Whatever becomes of subscriptions on a real database, what is stored of their entitlements says
+what working them out from their lives and raw events says, at once and at every later instant.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from abaxus_core.domain.entitlement_documents import combined
+from abaxus_core.domain.periods import period_at
+from abaxus_core.services.entitlements.access import Asked
+from abaxus_core.services.entitlements.stored import Stored
+from tests.property.lives import DAY, HOUR
+from tests.property.stage import Stage, staged
+from tests.property.stored_buyers import Buyer
+from tests.property.stored_history import PEACE, StoredHistory
+from tests.property.stored_lives import StoredPlan, stored_plans
+from tests.property.test_stored_lives import without_fault
+from tests.support.clock import FakeClock
+from tests.support.granted import granted_to
+from tests.support.postgres import Cluster
+
+HISTORIES = int(os.environ.get("ABAXUS_TEST_HISTORIES", "2000")) // 60
+LATER = (timedelta(), timedelta(microseconds=1), HOUR, 30 * HOUR, 10 * DAY, 40 * DAY, 400 * DAY)
+AT_ONCE_MAX = 5
+
+
+@pytest.fixture(scope="module")
+async def stage(cluster: Cluster) -> AsyncIterator[Stage]:
+    async with staged(cluster) as stage:
+        yield stage
+
+
+class Onlooker:
+    """Reads checks of its own, with what it keeps from one to the next, at instants of its own."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._clock = FakeClock()
+        self._stored = Stored(stage.direct, self._clock)
+
+    async def check(self, history: StoredHistory) -> None:
+        for buyer in history.buyers:
+            for instant in self._instants(history, buyer):
+                await self._check(buyer, instant)
+
+    def _instants(self, history: StoredHistory, buyer: Buyer) -> list[datetime]:
+        """Later ones, and the end of the current period of each subscription."""
+        story = buyer.held[0].story
+        end = period_at(story.start_at, story.cadence, history.now).end
+        return sorted({*(history.now + later for later in LATER), max(end, history.now)})
+
+    async def _check(self, buyer: Buyer, instant: datetime) -> None:
+        self._clock.set(instant)
+        (snapshot,) = await self._stored.read([Asked(buyer.id, None)])
+        assert not isinstance(snapshot, Exception | None), snapshot
+        async with self._stage.direct.connection() as conn:
+            expected = await granted_to(conn, buyer.id, None, now=instant)
+        assert combined(snapshot, None, instant) == expected, (buyer.id, instant)
+
+
+@settings(max_examples=HISTORIES)
+@given(stored_plans)
+async def test_what_is_stored_is_what_follows_from_all_lives(
+    stage: Stage, plan: StoredPlan
+) -> None:
+    note(f"{plan.start_at} {plan.lead} {plan.customers} {plan.subscriptions}")
+    history = StoredHistory(stage, plan)
+    onlooker = Onlooker(stage)
+    await history.begin()
+    for turn in plan.turns:
+        note(f"{stage.clock.now} {turn}")
+        await history.play(turn)
+        await onlooker.check(history)
+    await history.play(PEACE)
+    await onlooker.check(history)
+
+
+@settings(max_examples=HISTORIES // 2)
+@given(stored_plans, st.integers(2, AT_ONCE_MAX))
+async def test_what_is_stored_is_that_whatever_changes_at_once(
+    stage: Stage, plan: StoredPlan, at_once: int
+) -> None:
+    note(f"{plan.start_at} {plan.lead} {plan.customers} {plan.subscriptions}")
+    history = StoredHistory(stage, plan, alone=False)
+    onlooker = Onlooker(stage)
+    await history.begin()
+    for place in range(0, len(plan.turns), at_once):
+        turns = [without_fault(turn) for turn in plan.turns[place : place + at_once]]
+        note(f"{stage.clock.now} {turns}")
+        await history.play_at_once(turns)
+        await onlooker.check(history)
+    await history.play(PEACE)
+    await onlooker.check(history)
