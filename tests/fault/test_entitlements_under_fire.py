@@ -107,6 +107,7 @@ async def slow_reader(it: Fire) -> AsyncIterator[None]:
     """One of the processes hears PostgreSQL late, and fills the cache with what was."""
     site = _one(it)
     site.database.deafen()
+    await it.server.flush()
     yield
     site.database.mend()
 

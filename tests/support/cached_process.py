@@ -8,15 +8,20 @@ without PRECAUTION, if it is set, a check shows an old grant.
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, Literal
 
+import msgspec
+
 from abaxus_core import processes
 from abaxus_core.domain.entitlement_documents import Snapshot
+from abaxus_core.repositories.idempotency import Known, Request
+from abaxus_core.services import idempotency
 from abaxus_core.services.entitlements import cache, opening
 from abaxus_core.services.entitlements.cache import RedisCache
 from abaxus_core.services.entitlements.kept_values import VALUE, Values
+from abaxus_core.services.work import Work
 
 Precaution = Literal["invalidation", "waiting", "lease", "life", "replay"]
 PATIENCE_MS: Final = 100
-PLAIN_FILL: Final = "redis.call('SET', KEYS[1], ARGV[2], 'PX', 10000) return 1"
+PLAIN_FILL: Final = "redis.call('SET', KEYS[1], ARGV[2], 'PX', 1000) return 1"
 
 
 async def serve_api(environ: Mapping[str, str]) -> None:
@@ -55,9 +60,21 @@ def _without_life() -> None:
     Values.read = credulous
 
 
+def _without_replay() -> None:
+    look_up = idempotency._look_up
+
+    async def forgetful(work: Work, request: Request) -> Known | None:
+        """The reply that was kept, and not whom it concerned."""
+        known = await look_up(work, request)
+        return None if known is None else msgspec.structs.replace(known, entitled=())
+
+    idempotency._look_up = forgetful
+
+
 _WITHOUT: Final[Mapping[Precaution, Callable[[], None]]] = {
     "invalidation": _without_invalidation,
     "waiting": _without_waiting,
     "lease": _without_lease,
     "life": _without_life,
+    "replay": _without_replay,
 }
