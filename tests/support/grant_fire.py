@@ -20,7 +20,7 @@ from tests.support.api import bearer, new_key
 from tests.support.cache_servers import CacheServer, Line, line_to
 from tests.support.clock import FakeClock
 from tests.support.fleet import Fleet, Member
-from tests.support.grant_history import GrantHistory
+from tests.support.grant_history import GrantHistory, Grants
 from tests.support.granted_lives import (
     BASE,
     EXTRA,
@@ -39,6 +39,7 @@ from tests.support.postgres import TestDatabases
 from tests.support.waiting import eventually
 
 METRIC: Final = "calls"
+ASKED: Final[Sequence[Sequence[str]]] = ((SEATS,), (TIER,), (SEATS, TIER), ())
 ASKED_MAX: Final = 2_000
 ASK_AGAIN_MS: Final = 20
 CHECKS_PER_CHANGE: Final = 4
@@ -126,14 +127,13 @@ class Fire:
         history.was_answered()
         return answer
 
-    async def check(self, history: GrantHistory, site: Site, feature: str) -> None:
-        """Check a feature and judge what is shown. Raises Stale."""
+    async def check(self, history: GrantHistory, site: Site, *features: str) -> None:
+        """Check features, all in one request, and judge what is shown. Raises Stale."""
         check = history.start(site.name)
-        query = f"?customer_id={history.customer_id}&feature_key={feature}"
-        answer = await self._answer(site.client.get(f"/v1/entitlements/check{query}"))
+        answer = await self._answer(_asking(site, history.customer_id, features))
         if answer is not None:
             assert answer.status == 200, answer.content
-            history.judge(check, {feature: _grant(answer.json())})
+            history.judge(check, _shown(answer.json(), features))
 
     async def post(self, site: Site, path: str, body: Mapping[str, object]) -> None:
         answer = await site.client.post(path, body)
@@ -159,12 +159,12 @@ class Fire:
             life.answered(await self.change(history, life.next()))
             for number in range(CHECKS_PER_CHANGE):
                 site = self.sites[number % len(self.sites)]
-                await self.check(history, site, self.dice.choice(FEATURES))
+                await self.check(history, site, *self.dice.choice(ASKED))
             await asyncio.sleep(self.dice.uniform(0, LEFT_ALONE_MAX_MS) / 1000)
 
     async def _check_all_along(self, history: GrantHistory) -> None:
         while not self.over:
-            await self.check(history, self.dice.choice(self.sites), self.dice.choice(FEATURES))
+            await self.check(history, self.dice.choice(self.sites), *self.dice.choice(ASKED))
             await asyncio.sleep(self.dice.uniform(0, READ_AGAIN_MAX_MS) / 1000)
 
     async def _persist(self, site: Site, asked: Asked) -> dict[str, Any]:
@@ -191,6 +191,24 @@ class Fire:
         self.met[answer.code] += 1
         repeated = answer.status in REPEATED or answer.code == IN_PROGRESS
         return None if repeated else answer
+
+
+def _asking(site: Site, customer_id: str, features: Sequence[str]) -> Awaitable[Answer]:
+    """A check of one, a check of several, or a question for all that there are."""
+    if len(features) == 1:
+        query = f"customer_id={customer_id}&feature_key={features[0]}"
+        return site.client.get(f"/v1/entitlements/check?{query}")
+    if features:
+        body = {"customer_id": customer_id, "features": [{"feature_key": f} for f in features]}
+        return site.client.post("/v1/entitlements/check", body)
+    return site.client.get(f"/v1/entitlements?customer_id={customer_id}")
+
+
+def _shown(told: Mapping[str, Any], features: Sequence[str]) -> Grants:
+    """What is told of these, of all where none was named: then nobody grants what is left out."""
+    entitlements = told.get("entitlements", [told])
+    shown = {each["feature_key"]: _grant(each) for each in entitlements}
+    return {feature: shown.get(feature) for feature in features or FEATURES}
 
 
 def _grant(entitlement: Mapping[str, Any]) -> str | None:
