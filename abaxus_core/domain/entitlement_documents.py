@@ -142,8 +142,8 @@ def holds(snapshot: Snapshot, feature_keys: Collection[str] | None, now: datetim
     of then.
     """
     document = snapshot.document
-    same_phase = place_at(document, snapshot.as_of) == place_at(document, now)
-    return same_phase and covers(snapshot, feature_keys, now)
+    place = place_at(document, now)
+    return place == place_at(document, snapshot.as_of) and covers(snapshot, feature_keys, now)
 
 
 def measures(

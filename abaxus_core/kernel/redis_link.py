@@ -29,6 +29,7 @@ BATCH_MAX: Final = 256
 WAITING_MAX: Final = 10_000
 # What came while this process was busy with something else is still found in the socket.
 GRACE_MS: Final = 2
+GET: Final = "GET"
 
 _WIRE = "abaxus_core.kernel.redis_wire"
 _log = structlog.get_logger("abaxus.redis")
@@ -109,26 +110,24 @@ class RedisLink:
         wire = self._wire
         if wire is None:
             raise RedisAway("the breaker is open")
-        keys = [command[1] for command in commands if command[0] == "GET"]
-        sent = [command for command in commands if command[0] != "GET"]
-        replies = await self._round_trip(wire, [("MGET", *keys), *sent] if keys else sent)
-        found = _each(replies.pop(0), len(keys)) if keys else []
-        told = [Told(wire.run_id, reply) for reply in found]
-        others = iter([Told(wire.run_id, reply) for reply in replies])
-        gets = iter(told)
-        return [next(gets if command[0] == "GET" else others) for command in commands]
+        keys = [command[1] for command in commands if command[0] == GET]
+        others = [command for command in commands if command[0] != GET]
+        sent = [("MGET", *keys), *others] if keys else others
+        replies = iter(await self._round_trip(wire, sent))
+        found = iter(_each(next(replies), len(keys)) if keys else ())
+        return [
+            Told(wire.run_id, next(found if command[0] == GET else replies)) for command in commands
+        ]
 
     async def _round_trip(self, wire: "Wire", commands: Sequence[Command]) -> list[object]:
         try:
-            replies = await self._bounded(wire, commands)
+            return await self._bounded(wire, commands)
         except (RedisAway, TimeoutError) as error:
             await self._lose(wire, type(error).__name__)
             raise RedisAway(str(error)) from error
         except BaseException:
             await self._lose(wire, "interrupted")
             raise
-        self._failures = 0
-        return replies
 
     async def _bounded(self, wire: "Wire", commands: Sequence[Command]) -> list[object]:
         """Late is who has not answered after another look into the socket.
@@ -164,13 +163,17 @@ class RedisLink:
             self._failures += 1
 
     async def _wait_for_loss_or_heartbeat(self) -> None:
-        """A cut that nobody runs into is seen to before somebody does."""
+        """A cut that nobody runs into is seen to before somebody does.
+
+        What has lasted until a heartbeat counts as mended, not what has answered once.
+        """
         try:
             async with asyncio.timeout(HEARTBEAT_MS / 1000):
                 await self._lost.wait()
         except TimeoutError:
             with suppress(RedisAway):
                 await self.ask("PING")
+                self._failures = 0
 
     async def _connect(self) -> None:
         self._lost.clear()
@@ -217,5 +220,5 @@ def _each(replies: object, count: int) -> Sequence[object]:
 
 
 def _delay_ms(failures: int) -> int:
-    """0 failures wait the least; each further one doubles it, up to RECONNECT_MAX_MS."""
-    return min(RECONNECT_MIN_MS << min(failures, 10), RECONNECT_MAX_MS)
+    """The first goes at once; each further one doubles the wait, up to RECONNECT_MAX_MS."""
+    return min(RECONNECT_MIN_MS << min(failures - 1, 10), RECONNECT_MAX_MS) if failures else 0

@@ -1,12 +1,13 @@
 """One connection to a Redis server, by the lower level of redis-py: no pool, no retries.
 
-The only module that imports redis; redis_link.py loads it where a Redis is configured, so that
-nobody else carries the library. A wire is used by one task at a time, until its first fault.
+The only module that imports it and hiredis; redis_link.py loads it where a Redis is configured, so
+that nobody else carries the libraries. A wire is used by one task at a time, until its first fault.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio.connection import Connection, parse_url
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
@@ -46,7 +47,6 @@ async def dial(url: str) -> Wire:
         **arguments,
         protocol=2,
         client_name=CLIENT_NAME,
-        driver_info=None,
         socket_timeout=None,
         socket_read_size=READ_BYTES,
     )
@@ -78,9 +78,14 @@ def _field(info: object, name: bytes) -> bytes:
 
 
 async def _ask(connection: Any, commands: Sequence[Command]) -> list[object]:
-    packed = connection.pack_commands(commands)
+    packed = b"".join([_packed(command) for command in commands])
     await connection.send_packed_command(packed, check_health=False)
     return [await _reply(connection) for _ in commands]
+
+
+def _packed(command: Command) -> bytes:
+    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # its stub knows tuples of one
+    return packed
 
 
 async def _reply(connection: Any) -> object:

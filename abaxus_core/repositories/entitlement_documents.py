@@ -1,8 +1,9 @@
 """Resolved documents: stored with the change that made them, read by checks with their usage."""
 
 from collections.abc import Collection, Sequence
+from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -15,6 +16,9 @@ _begin = _sql.exec("begin")
 _claim = _sql.many("claim")
 _store = _sql.exec("store")
 _look = _sql.many("look")
+
+_Window: TypeAlias = tuple[int, str, date, date, date, date]
+_WINDOW_FIELDS: Final = 6
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(Document)
@@ -80,17 +84,27 @@ def decoded(text: str) -> Document | None:
 
 async def look(conn: Connection, probes: Sequence[Probe]) -> list[Seen]:
     """What the probes find, in order, all at one instant."""
-    cuts = [probe.measure and probe.measure.cut for probe in probes]
-    meterings = [probe.measure and probe.measure.metering for probe in probes]
+    numbers: dict[_Window, int] = {}
+    windows = [probe.measure and _numbered(probe.measure, numbers) for probe in probes]
+    fields = tuple(zip(*numbers, strict=True)) or ((),) * _WINDOW_FIELDS
     rows = await _look(
         conn,
         [probe.customer_id for probe in probes],
         [probe.known_version for probe in probes],
-        [metering and metering.metric_no for metering in meterings],
-        [metering and metering.aggregation for metering in meterings],
-        [cut and cut.from_day for cut in cuts],
-        [cut and cut.first_day for cut in cuts],
-        [cut and cut.after_day for cut in cuts],
-        [cut and cut.to_day for cut in cuts],
+        windows,
+        *fields,
     )
     return [Seen(*row.values()) for row in rows]
+
+
+def _numbered(measure: Measure, numbers: dict[_Window, int]) -> int:
+    cut, metering = measure.cut, measure.metering
+    window = (
+        metering.metric_no,
+        metering.aggregation,
+        cut.from_day,
+        cut.first_day,
+        cut.after_day,
+        cut.to_day,
+    )
+    return numbers.setdefault(window, len(numbers) + 1)

@@ -24,19 +24,21 @@ FROM unnest($1::integer[], $2::text[]) AS made (customer_no, document)
 WHERE d.customer_no = made.customer_no;
 
 -- name: look :many
--- params: $1 customer_id text[], $2 known_version int8[], $3 metric_no int4[], $4 aggregation text[], $5 from_day date[], $6 first_day date[], $7 after_day date[], $8 to_day date[]
--- why: all checks that wait, in one statement, so that version and usage are of one instant; a document only where its version is not the known one; usage by usage_daily's primary key: the aggregate of the days [first, after), and stamps that tell whether events were added to the days before and after
+-- params: $1 customer_id text[], $2 known_version int8[], $3 window int4[], $4 metric_no int4[], $5 aggregation text[], $6 from_day date[], $7 first_day date[], $8 after_day date[], $9 to_day date[]
+-- why: all checks that wait, in one statement, so that version and usage are of one instant; probes share a few windows, numbered from 1, which are sent once; a document only where its version is not the known one; usage by usage_daily's primary key: the aggregate of the days [first, after), and stamps that tell whether events were added to the days before and after
 SELECT
     c.customer_no, d.version,
     CASE WHEN d.version IS DISTINCT FROM w.known_version THEN d.document END AS document,
     days.value, days.head, days.tail
-FROM unnest(
-    $1::text[], $2::bigint[], $3::integer[], $4::text[], $5::date[], $6::date[], $7::date[],
-    $8::date[]
-) WITH ORDINALITY AS w (
-    customer_id, known_version, metric_no, aggregation, from_day, first_day, after_day, to_day,
-    place
-)
+FROM (
+    SELECT customer_id, known_version, place,
+        ($4::integer[])[number] AS metric_no, ($5::text[])[number] AS aggregation,
+        ($6::date[])[number] AS from_day, ($7::date[])[number] AS first_day,
+        ($8::date[])[number] AS after_day, ($9::date[])[number] AS to_day
+    FROM unnest($1::text[], $2::bigint[], $3::integer[])
+        WITH ORDINALITY AS asked (customer_id, known_version, number, place)
+    OFFSET 0
+) AS w
 LEFT JOIN customers AS c ON c.customer_id = w.customer_id
 LEFT JOIN entitlement_documents AS d ON d.customer_no = c.customer_no
 CROSS JOIN LATERAL (

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -512,6 +513,7 @@ async def test_a_full_server_is_nobodys_error(
     assert await limit(here) == 150
     assert await limit(here) == 150
     assert here.counted("invalidations") == {"confirmed": 1}
+    assert here.counted("fills") == {"stored": 1, "refused": 2}
     assert here.redis.reads.up
 
 
@@ -536,3 +538,27 @@ async def noticed_all(run_id: bytes, *processes: Replica) -> None:
         return all(link.up and link.run_id != run_id for link in links)
 
     await eventually(have_noticed)
+
+
+def documented_rights() -> list[str]:
+    """What docs/operations.md tells operators to let our user do."""
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    found = re.search(r"`(~abaxus:\* [^`]+)`", text)
+    assert found is not None
+    return found[1].split()
+
+
+async def test_the_documented_rights_are_enough(
+    acme: Api, databases: TestDatabases, server: CacheServer
+) -> None:
+    rights = ("ACL", "SETUSER", "ours", "on", ">hunter2", *documented_rights())
+    assert await server.ask(*rights) == b"+OK"
+    url = server.url.replace("//", "//ours:hunter2@").removesuffix("/0") + "/1"
+    async with replica(databases.dsn, acme.context, server, url=url) as ours:
+        await ours.filled("acme", "calls")
+        await told(ours)
+        await ours.filled("acme", "calls")
+        assert await limit(ours) == 100
+        assert ours.counted("reads") == {"miss": 2, "hit": 1}
+        assert ours.counted("invalidations") == {"confirmed": 1}
+        await ours.redis.reads.ask("PING")

@@ -100,6 +100,7 @@ async def replica(
     ttl: timedelta = timedelta(seconds=60),
     timeout_ms: int = PATIENT_MS,
     space: str = SPACE,
+    url: str = "",
 ) -> AsyncIterator[Replica]:
     """A live process beside that of `context`, on its database, with a cache on `server`."""
     telemetry = Telemetry()
@@ -107,7 +108,7 @@ async def replica(
     async def linked(name: str) -> RedisLink:
         on_change = partial(telemetry.redis_changed, name)
         link = open_link(
-            RedisUrl(server.url), name=name, timeout_ms=timeout_ms, on_change=on_change
+            RedisUrl(url or server.url), name=name, timeout_ms=timeout_ms, on_change=on_change
         )
         return await stack.enter_async_context(link)
 

@@ -21,7 +21,7 @@ TIMEOUT_S = 20
 ENVIRON: Mapping[str, str] = {
     "API_MASTER_KEY": "k" * 32,
     "DATABASE_SSL_MODE": "disable",
-    "DATABASE_MAX_CONNECTIONS": "8",
+    "DATABASE_MAX_CONNECTIONS": "10",
     "API_RATE_LIMIT_RPM": "0",
     "LOG_LEVEL": "error",
 }

@@ -1,21 +1,24 @@
 """What a customer is granted, worked out another way: life by life at one instant, raw events."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeAlias
 
 import msgspec
 
 from abaxus_core.domain.decimals import ZERO, exact
 from abaxus_core.domain.entitlements import Combined, Entitlement, Grant, LimitEntitlement, combine
 from abaxus_core.domain.lives import current_period, life_of, status_at, terms_at
-from abaxus_core.domain.metrics import Metric
 from abaxus_core.domain.periods import Period
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import entitlements, events, metrics, subscriptions
 from abaxus_core.repositories.subscriptions import Paced
 
 HELD_MAX = 1_000
+
+# Of a metric, by a customer, in a billing period.
+_Counted: TypeAlias = tuple[str, int, Period]
 
 
 class _Granted(msgspec.Struct, frozen=True):
@@ -33,11 +36,10 @@ async def granted_to(
     )
     held.sort(key=lambda each: (each.subscription.start_at, each.subscription.id))
     granted = [one for each in held for one in await _granted(conn, each, now)]
-    known = await metrics.find(conn, {key for one in granted if (key := _metric_key(one))})
+    used = await _used(conn, granted)
     keys = sorted({one.grant.entitlement.feature_key for one in granted})
     return [
-        await _combined(conn, key, granted, known)
-        for key in (keys if feature_keys is None else feature_keys)
+        _combined(key, granted, used) for key in (keys if feature_keys is None else feature_keys)
     ]
 
 
@@ -64,31 +66,29 @@ def _grant(paced: Paced, plan_id: str, entitlement: Entitlement) -> Grant:
     )
 
 
-def _metric_key(granted: _Granted) -> str | None:
-    entitlement = granted.grant.entitlement
-    return entitlement.metric_key if isinstance(entitlement, LimitEntitlement) else None
+async def _used(conn: Connection, granted: Sequence[_Granted]) -> dict[_Counted, Decimal]:
+    counted = list({each for one in granted if (each := _counted(one)) is not None})
+    known = await metrics.find(conn, {metric_key for metric_key, _, _ in counted})
+    windows = [
+        events.window_of(known[metric_key], customer_no, start=period.start, end=period.end)
+        for metric_key, customer_no, period in counted
+    ]
+    found = await events.aggregate(conn, windows)
+    return {each: one.value for each, one in zip(counted, found, strict=True)}
 
 
-async def _combined(
-    conn: Connection, feature_key: str, granted: Sequence[_Granted], known: dict[str, Metric]
+def _combined(
+    feature_key: str, granted: Sequence[_Granted], used: Mapping[_Counted, Decimal]
 ) -> Combined:
     mine = [one for one in granted if one.grant.entitlement.feature_key == feature_key]
-    counted = set(_counted(mine, known))
+    counted = {each for one in mine if (each := _counted(one)) is not None}
     with exact():
-        used = sum([await _used(conn, *each) for each in counted], ZERO)
-    return combine(feature_key, [one.grant for one in mine], used)
+        current_usage = sum((used[each] for each in counted), ZERO)
+    return combine(feature_key, [one.grant for one in mine], current_usage)
 
 
-def _counted(
-    granted: Sequence[_Granted], known: dict[str, Metric]
-) -> Iterator[tuple[Metric, int, Period]]:
-    for one in granted:
-        key = _metric_key(one)
-        if key is not None:
-            yield known[key], one.customer_no, one.period
-
-
-async def _used(conn: Connection, metric: Metric, customer_no: int, period: Period) -> Decimal:
-    window = events.window_of(metric, customer_no, start=period.start, end=period.end)
-    (found,) = await events.aggregate(conn, [window])
-    return found.value
+def _counted(granted: _Granted) -> _Counted | None:
+    entitlement = granted.grant.entitlement
+    if not isinstance(entitlement, LimitEntitlement):
+        return None
+    return entitlement.metric_key, granted.customer_no, granted.period

@@ -19,7 +19,7 @@ import structlog
 
 from abaxus_core.domain.entitlement_documents import Snapshot, holds
 from abaxus_core.kernel.clock import Clock
-from abaxus_core.kernel.redis_link import RedisAway, RedisLink, Told
+from abaxus_core.kernel.redis_link import RedisAway, RedisLink, Refused, Told
 from abaxus_core.services.entitlements.access import Asked, Snapshots
 from abaxus_core.services.entitlements.kept_values import Values, written
 from abaxus_core.services.telemetry import NS_PER_SECOND, Telemetry
@@ -69,6 +69,7 @@ class RedisCache:
     ) -> None:
         self._redis = redis
         self._mode = mode
+        self._prefix = f"{redis.space}:{mode}:entitlements:"
         self._stored = stored
         self._clock = clock
         self._telemetry = telemetry
@@ -78,7 +79,9 @@ class RedisCache:
         self._fills: set[asyncio.Task[None]] = set()
 
     async def read(self, asked: Sequence[Asked]) -> Sequence[Snapshot | Exception | None]:
-        return [await self._read(one) for one in asked]
+        if len(asked) == 1:
+            return (await self._read(asked[0]),)
+        return await asyncio.gather(*map(self._read, asked))
 
     async def changed(self, customer_ids: Collection[str], *, waiting: bool) -> None:
         ended_ns = time.monotonic_ns() + (self._ttl_ms + MARGIN_MS) * NS_PER_MS
@@ -144,6 +147,8 @@ class RedisCache:
             told = await self._redis.reads.ask("SET", key, token, "NX", "PX", self._ttl_ms)
         except RedisAway:
             return None
+        if isinstance(told.reply, Refused):
+            self._telemetry.entitlements_filled(self._mode, "refused")
         return Lease(key, token, told.run_id) if told.reply == b"OK" else None
 
     def _start(self, customer_id: str, lease: Lease) -> None:
@@ -194,7 +199,7 @@ class RedisCache:
         return "waited_out"
 
     def _key(self, customer_id: str) -> str:
-        return f"{self._redis.space}:{self._mode}:entitlements:{customer_id}"
+        return self._prefix + customer_id
 
 
 def _count(told: Told) -> int:

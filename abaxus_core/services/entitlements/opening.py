@@ -11,7 +11,7 @@ from abaxus_core.kernel.redis_link import RedisLink, open_link
 from abaxus_core.services.entitlements.cache import Redis
 from abaxus_core.services.telemetry import Telemetry
 
-READ_TIMEOUT_MS: Final = 5
+READ_TIMEOUT_MS: Final = 10
 CHANGE_TIMEOUT_MS: Final = 50
 
 

@@ -105,7 +105,7 @@ async def test_hot_statements_use_their_indexes(filled: Database) -> None:
 
 async def test_a_look_is_planned_once_and_stays_on_its_indexes(filled: Database) -> None:
     days = [f"2026-05-{day:02}" for day in (1, 1, 31, 31)]
-    columns = ["c77", 1, 77, "sum", *days]
+    columns = ["c77", 1, 1, 77, "sum", *days]
     arrays = ", ".join(f"'{{{column}}}'" for column in columns)
     async with filled.pinned.connection(LOOK_TIMEOUT_S) as conn:
         await conn.execute(f"PREPARE look AS {load('entitlement_documents')['look'].text}")

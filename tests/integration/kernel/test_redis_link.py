@@ -6,12 +6,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from abaxus_core.kernel.config import RedisUrl
 from abaxus_core.kernel.redis_link import RedisAway, RedisLink, Refused, Told, dialler
 from tests.support.cache_servers import KINDS, CacheServer, cache_server, line_to
+from tests.support.tls_front import authority, tls_front
 from tests.support.waiting import WAIT_MAX_S, eventually
 
 PATIENT_MS = 5_000
@@ -188,7 +190,17 @@ async def test_a_cancelled_asker_leaves_the_others_their_replies(server: CacheSe
         assert await up.asked("ECHO", "next") == b"next"
 
 
-async def test_a_unix_socket(tmp_path) -> None:
+async def test_tls_and_whom_it_trusts(server: CacheServer, tmp_path: Path) -> None:
+    ca, ca_file = authority(tmp_path)
+    async with tls_front(server.port, ["localhost"], ca) as front:
+        url = f"rediss://localhost:{front.port}/0"
+        async with linked(f"{url}?ssl_ca_certs={ca_file}") as up:
+            assert await up.asked("PING") == b"PONG"
+        async with linked(url) as distrustful:
+            assert not distrustful.link.up
+
+
+async def test_a_unix_socket(tmp_path: Path) -> None:
     async with cache_server("valkey", "--unixsocket", str(tmp_path / "s")) as server:
         async with linked(f"unix://{tmp_path / 's'}?db=1") as up:
             assert await up.link.ask("SET", "k", "v")

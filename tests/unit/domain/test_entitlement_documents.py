@@ -14,6 +14,7 @@ from abaxus_core.domain.entitlement_documents import (
     Snapshot,
     combined,
     covers,
+    holds,
     measures,
 )
 from abaxus_core.domain.entitlement_phases import (
@@ -145,6 +146,23 @@ def test_usage_is_that_of_the_current_period_and_no_other() -> None:
     assert covers(snapshot, ("calls",), APRIL.end - timedelta(microseconds=1))
     assert not covers(snapshot, ("calls",), MAY.start)
     assert covers(snapshot, ("sso",), MAY.start)
+
+
+def test_what_was_read_earlier_holds_until_something_comes_into_force() -> None:
+    document = amended(amendment("cancel", "2026-04-20"))
+    snapshot = used(document, 30, "2026-04-10")
+    assert holds(snapshot, ("sso",), at("2026-04-20") - timedelta(microseconds=1))
+    assert not holds(snapshot, ("sso",), at("2026-04-20"))
+    assert covers(snapshot, ("sso",), at("2026-04-20")), "it is not coverage that ends there"
+    behind = used(document, 30, "2026-04-21")
+    assert not holds(behind, ("sso",), at("2026-04-19")), "nor is a clock ahead believed"
+
+
+def test_what_was_read_earlier_holds_no_longer_than_its_billing_period() -> None:
+    snapshot = used(resolved(subscription()), 30, "2026-04-10")
+    assert holds(snapshot, ("calls",), APRIL.end - timedelta(microseconds=1))
+    assert not holds(snapshot, ("calls",), APRIL.end)
+    assert holds(snapshot, ("sso",), APRIL.end)
 
 
 def test_the_last_period_is_cut_off_where_the_subscription_ends() -> None:
