@@ -113,6 +113,16 @@ async def slow_reader(it: Fire) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def unheard(it: Fire) -> AsyncIterator[None]:
+    """The connections of one of the processes to PostgreSQL break, at a commit perhaps."""
+    site = _one(it)
+    for _ in range(CUTS):
+        site.database.cut()
+        await asyncio.sleep(TTL_MS / CUTS / 1000)
+    yield
+
+
+@asynccontextmanager
 async def stopped(it: Fire) -> AsyncIterator[None]:
     """One of the processes stands still, between a read and a fill or a commit and an answer."""
     site = _one(it)
@@ -142,12 +152,15 @@ FAULTS: Final[Mapping[str, Breaking]] = {
         slow,
         cut,
         slow_reader,
+        unheard,
         stopped,
         died,
     )
 }
 
 
+# Those that have nothing to do with a cache.
+UNCACHED: Final = ("slow_reader", "unheard", "stopped", "died")
 # What each precaution is for: it is missed as soon as this happens.
 NEEDED: Final[Sequence[tuple[Precaution, Sequence[str]]]] = (
     ("invalidation", ("flushed",)),
@@ -194,6 +207,14 @@ async def test_no_check_shows_a_grant_older_than_an_answered_change(
         assert it.pairs >= pairs
         assert it.told["reads hit"] * HITS_OF >= it.pairs, "the cache was hardly asked"
         assert it.told["fills overtaken"] > 0, "no change overtook a reader"
+
+
+async def test_nor_does_one_where_there_is_no_cache(databases) -> None:
+    async with fired(databases, "valkey", REDIS_URL="") as it:
+        started_s = monotonic()
+        await storm(it, PAIRS // 5, UNCACHED)
+        await said(it, "no cache", monotonic() - started_s)
+        assert not it.told
 
 
 @pytest.mark.parametrize(("precaution", "faults"), NEEDED)
