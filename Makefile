@@ -40,7 +40,7 @@ $(BENCH_STAMP): $(STAMP) requirements/bench.txt
 run: env ## Bill the built-in demo on an embedded PostgreSQL and keep serving (PORT=8080)
 	@exec $(BIN)/abaxus dev --demo
 
-test: env ## Run the whole suite on an embedded PostgreSQL
+test: env ## Run the whole suite on an embedded PostgreSQL (ABAXUS_TEST_ASGI_SERVER=uvicorn)
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 soak: env ## Rate random lives, break charging and caches (HISTORIES=100000 CHARGES=2000 PAIRS=200000)

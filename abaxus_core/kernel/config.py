@@ -30,7 +30,6 @@ REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 REDIS_TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 CACHE_TTL_MIN: Final = timedelta(milliseconds=100)
 CACHE_TTL_MAX: Final = timedelta(seconds=60)
-UVICORN_MODULES: Final = ("uvicorn", "httptools")
 
 
 class PostgresUrl(Secret):
@@ -189,10 +188,12 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
         faults.append("EMAIL_FROM is not set, and EMAIL_PROVIDER is")
     if environ.get("REDIS_URL") and not (find_spec("redis") and find_spec("hiredis")):
         faults.append("REDIS_URL is set, and the extra that it needs is missing: abaxus[redis]")
-    if environ.get("ASGI_SERVER", "").strip() == "uvicorn" and not all(
-        map(find_spec, UVICORN_MODULES)
+    if environ.get("ASGI_SERVER") == "uvicorn" and not (
+        find_spec("uvicorn") and find_spec("httptools")
     ):
-        faults.append("ASGI_SERVER is uvicorn, which is not installed: pip install abaxus[uvicorn]")
+        faults.append(
+            "ASGI_SERVER is uvicorn, and the extra that it needs is missing: abaxus[uvicorn]"
+        )
     return (None if faults else settings), faults
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from abaxus_core.errors import InvariantBroken, RateLimited
-from abaxus_core.http import edge, request_log
+from abaxus_core.http import edge, patience, request_log
 from abaxus_core.http.answers import Answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from tests.support.api import Api, error_of, serving
@@ -75,6 +75,23 @@ async def test_an_unreachable_database_is_not_ready(
     response = await faulty(databases, clock, error)
     assert error_of(response) == (503, "NOT_READY", None)
     assert response.headers["retry-after"] == "1"
+
+
+async def test_what_takes_too_long_is_ended_and_answered(
+    databases: TestDatabases, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "REQUEST_TIMEOUT_S", 0)
+    monkeypatch.setattr(patience, "LOOK_EVERY_S", 0)
+
+    async def handler(_call: Call[None, None]) -> Answer:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    endpoint = Endpoint(
+        method="GET", path="/v1/slow", handler=handler, scope=None, summary="", tag="t"
+    )
+    async with serving(databases, clock, resources=(endpoint,)) as api:
+        assert error_of(await api.client.get("/v1/slow")) == (503, "NOT_READY", None)
 
 
 async def test_a_backlog_says_when_to_come_back(databases: TestDatabases, clock: FakeClock) -> None:

@@ -168,6 +168,6 @@ def test_a_server_that_is_not_installed_is_named_with_its_extra(monkeypatch):
     assert config.load({**GOOD, "ASGI_SERVER": "uvicorn"}).asgi_server == "uvicorn"
     monkeypatch.setattr(config, "find_spec", lambda name: None if name == "httptools" else name)
     assert faults_of({**GOOD, "ASGI_SERVER": "uvicorn"}) == [
-        "ASGI_SERVER is uvicorn, which is not installed: pip install abaxus[uvicorn]"
+        "ASGI_SERVER is uvicorn, and the extra that it needs is missing: abaxus[uvicorn]"
     ]
     assert config.load(GOOD).asgi_server == "hypercorn"
