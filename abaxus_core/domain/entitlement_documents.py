@@ -6,8 +6,9 @@ force by time without anybody writing. Making one is entitlement_phases.py's, co
 reader's.
 """
 
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 
@@ -27,6 +28,8 @@ from abaxus_core.domain.periods import Cadence, Period, period_at
 from abaxus_core.domain.usage_parts import Cut, cut
 
 FORMAT = 1
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+END = datetime.max.replace(tzinfo=UTC)
 
 
 class Metering(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,15 +138,22 @@ def covers(snapshot: Snapshot, feature_keys: Collection[str] | None, now: dateti
     return needed is not None and all(one in snapshot.used for one in needed)
 
 
-def holds(snapshot: Snapshot, feature_keys: Collection[str] | None, now: datetime) -> bool:
-    """Return whether a snapshot of earlier still tells at `now` what is granted of these features.
+def holding(snapshot: Snapshot) -> Period | None:
+    """Return the time in which the snapshot tells what is granted of every feature.
 
-    It does not once another phase has come into force, or a billing period begun. Its usage is as
-    of then.
+    It lies within a phase, and in the billing periods that are counted. None for a snapshot that
+    was not read of all features.
     """
     document = snapshot.document
-    place = place_at(document, now)
-    return place == place_at(document, snapshot.as_of) and covers(snapshot, feature_keys, now)
+    needed = measures(document, None, snapshot.as_of)
+    if needed is None or not all(one in snapshot.used for one in needed):
+        return None
+    boundaries = [BEGINNING, *(phase.until or END for phase in document.phases)]
+    place = bisect_right(boundaries, snapshot.as_of)
+    return Period(
+        start=max(boundaries[place - 1], *(one.period.start for one in needed), BEGINNING),
+        end=min(boundaries[place], *(one.period.end for one in needed), END),
+    )
 
 
 def measures(

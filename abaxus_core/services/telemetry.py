@@ -5,6 +5,7 @@ One `Telemetry` per process, made by the composition root. Labels are names from
 database, such as how long the queue is, are read when asked for: http/health.py.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -127,7 +128,8 @@ class Telemetry:
             ("link",),
             registry=self._registry,
         )
-        self._reads_seen: dict[tuple[str, str], Counter] = {}
+        # One a check: adding up here costs a tenth of what the Counter takes for each.
+        self._reads_uncounted: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._seen: dict[tuple[str, str, int], Histogram] = {}
 
     def request_answered(self, method: str, route: str, status: int, took_ns: int) -> None:
@@ -160,11 +162,7 @@ class Telemetry:
 
     def entitlements_read(self, mode: str, outcome: str) -> None:
         """`outcome`: hit, miss, unusable, away."""
-        seen = self._reads_seen.get((mode, outcome))
-        if seen is None:
-            seen = self._entitlement_reads.labels(mode, outcome)
-            self._reads_seen[mode, outcome] = seen
-        seen.inc()
+        self._reads_uncounted[mode, outcome] += 1
 
     def entitlements_filled(self, mode: str, outcome: str) -> None:
         """`outcome`: stored, overtaken, too_large, refused, away."""
@@ -206,4 +204,7 @@ class Telemetry:
 
     def exposition(self) -> bytes:
         """All of it in Prometheus's text format (`CONTENT_TYPE`)."""
+        for labels, count in self._reads_uncounted.items():
+            self._entitlement_reads.labels(*labels).inc(count)
+        self._reads_uncounted.clear()
         return generate_latest(self._registry)

@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from abaxus_core.domain.entitlement_documents import Snapshot, holds
+from abaxus_core.domain.entitlement_documents import Snapshot
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.redis_link import RedisAway, RedisLink, Refused, Told
 from abaxus_core.services.entitlements.access import Asked, Snapshots
@@ -119,10 +119,7 @@ class RedisCache:
         """What the cache has, if it may be believed and answers what is asked now."""
         if not isinstance(told.reply, bytes):
             return None
-        snapshot = self._values.read(asked.customer_id, told.reply, told.run_id)
-        if snapshot is None or not holds(snapshot, asked.feature_keys, self._clock()):
-            return None
-        return snapshot
+        return self._values.read(asked.customer_id, told.reply, told.run_id, self._clock())
 
     async def _begin_fill(self, customer_id: str, key: str) -> None:
         """Take the lease, if nobody here has it; whoever gets it fills beside the answer.

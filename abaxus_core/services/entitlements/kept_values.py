@@ -10,12 +10,13 @@ from typing import Final
 
 import msgspec
 
-from abaxus_core.domain.entitlement_documents import Document, Measure, Snapshot
+from abaxus_core.domain.entitlement_documents import Document, Measure, Snapshot, holding
+from abaxus_core.domain.periods import Period
 from abaxus_core.kernel.kept import Kept
 
 # In bytes of MessagePack, some ten bytes each when decoded; an entry weighs at least the latter.
-DECODED_MAX: Final = 2 << 20
-DECODED_WEIGHT_MIN: Final = 1 << 10
+KNOWN_MAX: Final = 2 << 20
+KNOWN_WEIGHT_MIN: Final = 1 << 10
 VALUE: Final = b"value1:"
 
 
@@ -41,25 +42,37 @@ def written(snapshot: Snapshot, run_id: bytes) -> bytes:
     return VALUE + run_id + _encoder.encode(value)
 
 
+class _Read(msgspec.Struct, frozen=True):
+    """What the bytes of a value came to: a snapshot, and the time in which it answers."""
+
+    raw: bytes
+    snapshot: Snapshot
+    holding: Period
+
+
 class Values:
-    """Reads them, and remembers what the bytes came to that were read last."""
+    """Reads them, and remembers what was read last, since it is mostly read again."""
 
     def __init__(self) -> None:
-        self._decoded: Kept[str, tuple[bytes, Snapshot]] = Kept(DECODED_MAX)
+        self._known: Kept[str, _Read] = Kept(KNOWN_MAX)
 
-    def read(self, customer_id: str, raw: bytes, run_id: bytes) -> Snapshot | None:
-        """The snapshot; None for what is no value, or of another life than `run_id`."""
-        prefix = VALUE + run_id
-        if not raw.startswith(prefix):
+    def read(self, customer_id: str, raw: bytes, run_id: bytes, now: datetime) -> Snapshot | None:
+        """The snapshot; None for what is no value, of another life than `run_id`, or outlived."""
+        if not raw.startswith(VALUE + run_id):
             return None
-        known = self._decoded.get(customer_id)
-        if known is not None and known[0] == raw:
-            return known[1]
-        snapshot = _decode(memoryview(raw)[len(prefix) :])
-        if snapshot is not None:
-            weight = max(len(raw), DECODED_WEIGHT_MIN)
-            self._decoded.put(customer_id, (raw, snapshot), weight)
-        return snapshot
+        known = self._known.get(customer_id)
+        if known is None or known.raw != raw:
+            known = self._learn(customer_id, raw, len(VALUE + run_id))
+        return known.snapshot if known is not None and known.holding.contains(now) else None
+
+    def _learn(self, customer_id: str, raw: bytes, begins: int) -> _Read | None:
+        snapshot = _decode(memoryview(raw)[begins:])
+        held = None if snapshot is None else holding(snapshot)
+        if snapshot is None or held is None:
+            return None
+        known = _Read(raw, snapshot, held)
+        self._known.put(customer_id, known, max(len(raw), KNOWN_WEIGHT_MIN))
+        return known
 
 
 def _decode(packed: memoryview) -> Snapshot | None:

@@ -9,12 +9,14 @@ import pytest
 
 from abaxus_core.domain.amendments import Amendment
 from abaxus_core.domain.entitlement_documents import (
+    BEGINNING,
+    END,
     Document,
     Measure,
     Snapshot,
     combined,
     covers,
-    holds,
+    holding,
     measures,
 )
 from abaxus_core.domain.entitlement_phases import (
@@ -148,21 +150,37 @@ def test_usage_is_that_of_the_current_period_and_no_other() -> None:
     assert covers(snapshot, ("sso",), MAY.start)
 
 
-def test_what_was_read_earlier_holds_until_something_comes_into_force() -> None:
-    document = amended(amendment("cancel", "2026-04-20"))
-    snapshot = used(document, 30, "2026-04-10")
-    assert holds(snapshot, ("sso",), at("2026-04-20") - timedelta(microseconds=1))
-    assert not holds(snapshot, ("sso",), at("2026-04-20"))
-    assert covers(snapshot, ("sso",), at("2026-04-20")), "it is not coverage that ends there"
-    behind = used(document, 30, "2026-04-21")
-    assert not holds(behind, ("sso",), at("2026-04-19")), "nor is a clock ahead believed"
+def test_a_snapshot_holds_until_something_comes_into_force() -> None:
+    document = amended(amendment("pause", "2026-04-20"), amendment("resume", "2026-04-25"))
+    assert holding(used(document, 30, "2026-04-10")) == Period(
+        start=APRIL.start, end=at("2026-04-20")
+    )
+    assert holding(used(document, 30, "2026-04-20")) == Period(
+        start=at("2026-04-20"), end=at("2026-04-25")
+    )
+    assert holding(used(document, 30, "2026-04-25")) == Period(
+        start=at("2026-04-25"), end=MAY.start
+    )
 
 
-def test_what_was_read_earlier_holds_no_longer_than_its_billing_period() -> None:
-    snapshot = used(resolved(subscription()), 30, "2026-04-10")
-    assert holds(snapshot, ("calls",), APRIL.end - timedelta(microseconds=1))
-    assert not holds(snapshot, ("calls",), APRIL.end)
-    assert holds(snapshot, ("sso",), APRIL.end)
+def test_a_snapshot_of_nothing_counted_holds_for_good() -> None:
+    empty = used(resolved(), 0, "2026-04-10")
+    assert holding(empty) == Period(start=BEGINNING, end=END)
+
+
+def test_a_snapshot_holds_no_longer_than_its_billing_period() -> None:
+    assert holding(used(resolved(subscription()), 30, "2026-04-10")) == APRIL
+
+
+def test_a_snapshot_of_some_features_is_not_said_to_hold() -> None:
+    whole = used(resolved(subscription()), 30, "2026-04-10")
+    assert holding(msgspec.structs.replace(whole, used={})) is None
+    assert holding(msgspec.structs.replace(used_past_the_last_phase(), used={})) is None
+
+
+def used_past_the_last_phase() -> Snapshot:
+    ending = subscription(end_at=at("2026-04-20"))
+    return used(resolved(ending, phases_max=1), 0, "2026-04-21")
 
 
 def test_the_last_period_is_cut_off_where_the_subscription_ends() -> None:
