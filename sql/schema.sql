@@ -429,7 +429,7 @@ CREATE TABLE abaxus_live.email_messages (
 
 CREATE TABLE abaxus_live.entitlement_documents (
     customer_no integer NOT NULL,
-    version bigint NOT NULL,
+    version bigint DEFAULT ((EXTRACT(epoch FROM clock_timestamp()) * (1000000)::numeric))::bigint NOT NULL,
     document jsonb
 )
 WITH (fillfactor='70');

@@ -120,7 +120,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What the database said of a customer at one instant, as far as it was asked.
 
-    `version` counts the changes of the document; `used` is what had landed.
+    `version` grows with each change of the document; `used` is what had landed.
     """
 
     version: int

@@ -1,18 +1,19 @@
 -- name: begin :exec
 -- params: $1 customer_no int4, $2 document jsonb
 -- why: a customer is born with the document of somebody who is granted nothing
-INSERT INTO entitlement_documents (customer_no, version, document)
-VALUES ($1, 1, $2);
+INSERT INTO entitlement_documents (customer_no, document)
+VALUES ($1, $2);
 
 -- name: claim :many
 -- params: $1 customer_ids text[]
 -- why: holds the documents of some customers before what they follow from is read, so that of two changes the later sees the earlier; in ascending order and last in the transaction, so that nobody waits in a circle; customers of older releases have no row yet
-INSERT INTO entitlement_documents AS d (customer_no, version)
-SELECT customer_no, 1
+INSERT INTO entitlement_documents AS d (customer_no)
+SELECT customer_no
 FROM customers
 WHERE customer_id = ANY ($1)
 ORDER BY customer_no
-ON CONFLICT ON CONSTRAINT entitlement_documents_pkey DO UPDATE SET version = d.version + 1
+ON CONFLICT ON CONSTRAINT entitlement_documents_pkey DO UPDATE SET
+    version = greatest(d.version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 RETURNING d.customer_no;
 
 -- name: store :exec
