@@ -10,16 +10,13 @@ import asyncio
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-import msgspec
 import structlog
 
 from abaxus_core.kernel.batching import Batcher, Full
 from abaxus_core.kernel.config import RedisUrl
-
-if TYPE_CHECKING:
-    from abaxus_core.kernel.redis_wire import Wire
+from abaxus_core.kernel.redis_commands import Command, RedisAway, Wire
 
 CONNECT_TIMEOUT_MS: Final = 1_000
 HEARTBEAT_MS: Final = 1_000
@@ -34,18 +31,7 @@ GET: Final = "GET"
 _WIRE = "abaxus_core.kernel.redis_wire"
 _log = structlog.get_logger("abaxus.redis")
 
-Command: TypeAlias = tuple[str | bytes | int, ...]
-Dial: TypeAlias = Callable[[], Awaitable["Wire"]]
-
-
-class RedisAway(Exception):
-    """No reply; whether the command was carried out is not known."""
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The server's error in place of a reply, by its kind."""
-
-    kind: str
+Dial: TypeAlias = Callable[[], Awaitable[Wire]]
 
 
 class Told(NamedTuple):
@@ -119,7 +105,7 @@ class RedisLink:
             Told(wire.run_id, next(found if command[0] == GET else replies)) for command in commands
         ]
 
-    async def _round_trip(self, wire: "Wire", commands: Sequence[Command]) -> list[object]:
+    async def _round_trip(self, wire: Wire, commands: Sequence[Command]) -> list[object]:
         try:
             return await self._bounded(wire, commands)
         except (RedisAway, TimeoutError) as error:
@@ -129,7 +115,7 @@ class RedisLink:
             await self._lose(wire, "interrupted")
             raise
 
-    async def _bounded(self, wire: "Wire", commands: Sequence[Command]) -> list[object]:
+    async def _bounded(self, wire: Wire, commands: Sequence[Command]) -> list[object]:
         """Late is who has not answered after another look into the socket.
 
         A timer alone would blame the server for what this process was busy with.
@@ -145,7 +131,7 @@ class RedisLink:
             finally:
                 timer.cancel()
 
-    async def _lose(self, wire: "Wire", error: str) -> None:
+    async def _lose(self, wire: Wire, error: str) -> None:
         if self._wire is wire:
             self._wire = None
             self._on_change(False)
@@ -207,7 +193,7 @@ def dialler(url: RedisUrl) -> Dial:
     """What connects to the server of `url`."""
     wire = importlib.import_module(_WIRE)
 
-    async def dial() -> "Wire":
+    async def dial() -> Wire:
         opened: Wire = await wire.dial(url.reveal())
         return opened
 

@@ -11,25 +11,21 @@ from hiredis import pack_command
 from redis.asyncio.connection import Connection, parse_url
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
-from abaxus_core.kernel.redis_link import Command, RedisAway, Refused
+from abaxus_core.kernel.redis_commands import Command, RedisAway, Refused
 
 CLIENT_NAME = "abaxus"
 READ_BYTES = 1 << 16
 ABOUT_SERVER = (("INFO", "server"), ("INFO", "replication"))
 
 
-class Wire:
-    """An open connection. `run_id` names the life of the server process that it leads to."""
+class RedisWire:
+    """A Wire of redis_commands.py."""
 
     def __init__(self, connection: Any, run_id: bytes) -> None:
         self.run_id = run_id
         self._connection = connection
 
     async def ask(self, commands: Sequence[Command]) -> list[object]:
-        """Send all at once; a reply each, `Refused` where the server would not.
-
-        Raises RedisAway on a fault, after which the wire is of no use.
-        """
         try:
             return await _ask(self._connection, commands)
         except (RedisError, OSError) as error:
@@ -39,7 +35,7 @@ class Wire:
         await _hang_up(self._connection)
 
 
-async def dial(url: str) -> Wire:
+async def dial(url: str) -> RedisWire:
     """A wire to a primary. Raises RedisAway; the caller bounds how long it may take."""
     arguments: dict[str, Any] = dict(parse_url(url))
     kind = arguments.pop("connection_class", Connection)
@@ -52,7 +48,7 @@ async def dial(url: str) -> Wire:
     )
     try:
         await connection.connect()
-        return Wire(connection, await _run_id(connection))
+        return RedisWire(connection, await _run_id(connection))
     except (RedisError, OSError) as error:
         await _hang_up(connection)
         raise RedisAway(type(error).__name__) from error

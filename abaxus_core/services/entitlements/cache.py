@@ -19,7 +19,8 @@ import structlog
 
 from abaxus_core.domain.entitlement_documents import Snapshot
 from abaxus_core.kernel.clock import Clock
-from abaxus_core.kernel.redis_link import RedisAway, RedisLink, Refused, Told
+from abaxus_core.kernel.redis_commands import RedisAway, Refused
+from abaxus_core.kernel.redis_link import RedisLink, Told
 from abaxus_core.services.entitlements.access import Asked, Snapshots
 from abaxus_core.services.entitlements.kept_values import Values, written
 from abaxus_core.services.telemetry import NS_PER_SECOND, Telemetry

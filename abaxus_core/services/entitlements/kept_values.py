@@ -13,29 +13,31 @@ import msgspec
 from abaxus_core.domain.entitlement_documents import Document, Measure, Snapshot, holding
 from abaxus_core.domain.periods import Period
 from abaxus_core.kernel.kept import Kept
+from abaxus_core.services.entitlements.shared_plans import SharedPlans
 
-# In bytes of MessagePack, some ten bytes each when decoded; an entry weighs at least the latter.
-KNOWN_MAX: Final = 2 << 20
+# In bytes of MessagePack; an entry weighs at least the latter. Decoded, a document takes some 3 KB.
+KNOWN_MAX: Final = 12 << 20
 KNOWN_WEIGHT_MIN: Final = 1 << 10
 VALUE: Final = b"value1:"
 
 
 class _Value(msgspec.Struct, frozen=True, array_like=True):
     version: int
-    document: Document
+    document: msgspec.Raw
     used: tuple[tuple[Measure, Decimal], ...]
     as_of: datetime
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Value)
+_values = msgspec.msgpack.Decoder(_Value)
+_documents = msgspec.msgpack.Decoder(Document)
 
 
 def written(snapshot: Snapshot, run_id: bytes) -> bytes:
     """VALUE, the run id, and MessagePack."""
     value = _Value(
         version=snapshot.version,
-        document=snapshot.document,
+        document=msgspec.Raw(_encoder.encode(snapshot.document)),
         used=tuple(snapshot.used.items()),
         as_of=snapshot.as_of,
     )
@@ -46,15 +48,18 @@ class _Read(msgspec.Struct, frozen=True):
     """What the bytes of a value came to: a snapshot, and the time in which it answers."""
 
     raw: bytes
+    document: bytes
     snapshot: Snapshot
     holding: Period
 
 
 class Values:
-    """Reads them, and remembers what was read last, since it is mostly read again."""
+    """Reads them, and remembers what was read last: the same value is mostly read again, and the
+    next one mostly has the same document."""
 
     def __init__(self) -> None:
         self._known: Kept[str, _Read] = Kept(KNOWN_MAX)
+        self._plans = SharedPlans()
 
     def read(self, customer_id: str, raw: bytes, run_id: bytes, now: datetime) -> Snapshot | None:
         """The snapshot; None for what is no value, of another life than `run_id`, or outlived."""
@@ -62,27 +67,28 @@ class Values:
             return None
         known = self._known.get(customer_id)
         if known is None or known.raw != raw:
-            known = self._learn(customer_id, raw, len(VALUE + run_id))
+            known = self._learn(customer_id, raw, len(VALUE + run_id), known)
         return known.snapshot if known is not None and known.holding.contains(now) else None
 
-    def _learn(self, customer_id: str, raw: bytes, begins: int) -> _Read | None:
-        snapshot = _decode(memoryview(raw)[begins:])
-        held = None if snapshot is None else holding(snapshot)
-        if snapshot is None or held is None:
+    def _learn(
+        self, customer_id: str, raw: bytes, begins: int, known: _Read | None
+    ) -> _Read | None:
+        try:
+            value = _values.decode(memoryview(raw)[begins:])
+            document = self._document(bytes(value.document), known)
+        except msgspec.DecodeError:
             return None
-        known = _Read(raw, snapshot, held)
-        self._known.put(customer_id, known, max(len(raw), KNOWN_WEIGHT_MIN))
-        return known
+        snapshot = Snapshot(
+            version=value.version, document=document, used=dict(value.used), as_of=value.as_of
+        )
+        held = holding(snapshot)
+        if held is None:
+            return None
+        learnt = _Read(raw, bytes(value.document), snapshot, held)
+        self._known.put(customer_id, learnt, max(len(raw), KNOWN_WEIGHT_MIN))
+        return learnt
 
-
-def _decode(packed: memoryview) -> Snapshot | None:
-    try:
-        value = _decoder.decode(packed)
-    except msgspec.DecodeError:
-        return None
-    return Snapshot(
-        version=value.version,
-        document=value.document,
-        used=dict(value.used),
-        as_of=value.as_of,
-    )
+    def _document(self, packed: bytes, known: _Read | None) -> Document:
+        if known is not None and known.document == packed:
+            return known.snapshot.document
+        return self._plans.sharing(_documents.decode(packed))

@@ -12,13 +12,7 @@ from typing import Final
 
 import msgspec
 
-from abaxus_core.domain.entitlement_documents import (
-    Document,
-    GrantingPlan,
-    Measure,
-    Snapshot,
-    measures,
-)
+from abaxus_core.domain.entitlement_documents import Document, Measure, Snapshot, measures
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.kernel.kept import Kept
@@ -28,6 +22,7 @@ from abaxus_core.services.entitlements.access import Asked
 from abaxus_core.services.entitlements.exact import exact
 from abaxus_core.services.entitlements.lane import Lane, Look
 from abaxus_core.services.entitlements.raw_parts import RawParts
+from abaxus_core.services.entitlements.shared_plans import SharedPlans
 from abaxus_core.services.entitlements.slow_lane import SlowLane
 
 # A cold start takes four: no document, the document, the usage, its raw parts.
@@ -36,7 +31,6 @@ ROUNDS_MAX: Final = 6
 # of it worked out, a document takes some 3 KB, plan versions apart, which all documents share.
 DOCUMENTS_KEPT_MAX: Final = 32 << 20
 DOCUMENT_WEIGHT_MIN: Final = 1 << 10
-PLANS_KEPT_MAX: Final = 4_096
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -57,7 +51,7 @@ class Stored:
         self._slow_lane = SlowLane(database)
         self._raw_parts = RawParts(self._slow_lane)
         self._documents: Kept[str, _Known] = Kept(DOCUMENTS_KEPT_MAX)
-        self._plans: Kept[tuple[str, int], GrantingPlan] = Kept(PLANS_KEPT_MAX)
+        self._plans = SharedPlans()
 
     async def read(self, asked: Sequence[Asked]) -> Sequence[Snapshot | Exception | None]:
         if len(asked) == 1:
@@ -121,17 +115,10 @@ class Stored:
         if document is None or seen.version is None or seen.document is None:
             await self._renew(customer_id)
             return
-        shared = msgspec.structs.replace(document, plans=tuple(map(self._shared, document.plans)))
         weight = max(len(seen.document), DOCUMENT_WEIGHT_MIN)
-        self._documents.put(customer_id, _Known(seen.version, shared), weight)
-
-    def _shared(self, plan: GrantingPlan) -> GrantingPlan:
-        """The one that other documents have: a plan version never changes."""
-        key = plan.plan_id, plan.plan_version
-        known = self._plans.get(key)
-        if known is None:
-            self._plans.put(key, plan)
-        return known or plan
+        self._documents.put(
+            customer_id, _Known(seen.version, self._plans.sharing(document)), weight
+        )
 
     async def _renew(self, customer_id: str) -> None:
         """The next look finds out whether that was recent enough."""

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from abaxus_core.kernel.config import RedisUrl
-from abaxus_core.kernel.redis_link import RedisAway, RedisLink, Refused, Told, dialler
+from abaxus_core.kernel.redis_commands import RedisAway, Refused
+from abaxus_core.kernel.redis_link import RedisLink, Told, dialler
 from tests.support.cache_servers import KINDS, CacheServer, cache_server, line_to
 from tests.support.tls_front import authority, tls_front
 from tests.support.waiting import WAIT_MAX_S, eventually

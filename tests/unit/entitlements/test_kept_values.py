@@ -34,6 +34,19 @@ def test_what_has_been_decoded_is_the_same_while_its_bytes_are() -> None:
     assert values.read("acme", written(snapshot(), RUN), RUN, NOW) == snapshot()
 
 
+def test_a_document_is_decoded_once_and_a_plan_once_for_all_documents() -> None:
+    values = Values()
+    first = values.read("acme", written(snapshot("1"), RUN), RUN, NOW)
+    later = values.read("acme", written(snapshot("2"), RUN), RUN, NOW)
+    other = values.read("beta", written(snapshot("1"), RUN), RUN, NOW)
+    assert first is not None
+    assert later is not None
+    assert other is not None
+    assert later.document is first.document
+    assert (later, other) == (snapshot("2"), snapshot("1"))
+    assert other.document.plans[0] is first.document.plans[0]
+
+
 def test_nothing_of_another_life_is_believed_whatever_was_decoded_before() -> None:
     values, raw = Values(), written(snapshot(), RUN)
     assert values.read("acme", raw, RUN, NOW) is not None
