@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 from tests.support.cache_servers import cache_server
 from tests.support.cached_process import Precaution
 from tests.support.fleet import fleet
-from tests.support.grant_fire import Fire, Site, fire
+from tests.support.grant_fire import Fire, fire
 from tests.support.grant_history import GrantHistory, Stale
+from tests.support.grant_sites import Site
 from tests.support.granted_lives import FEATURES, Asked, GrantedLife
 from tests.support.metering import fetch
 from tests.support.postgres import TestDatabases

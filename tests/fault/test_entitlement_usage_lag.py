@@ -14,8 +14,8 @@ from abaxus_core.services.work import Context
 from tests.support.cache_servers import cache_server
 from tests.support.clock import FakeClock
 from tests.support.fleet import fleet
-from tests.support.grant_fire import METRIC, Fire, fire
-from tests.support.granted_lives import SEATS
+from tests.support.grant_fire import Fire, fire
+from tests.support.granted_lives import METRIC, SEATS
 from tests.support.metering import context_of, event, land_all, offer
 from tests.support.postgres import TestDatabases
 

@@ -17,8 +17,9 @@ import pytest
 from tests.support.cache_servers import Kind, cache_server
 from tests.support.cached_process import Precaution
 from tests.support.fleet import fleet
-from tests.support.grant_fire import Fire, Site, fire
+from tests.support.grant_fire import Fire, fire
 from tests.support.grant_history import Stale
+from tests.support.grant_sites import Site
 from tests.support.postgres import TestDatabases
 
 PAIRS: Final = int(os.environ.get("ABAXUS_TEST_PAIRS", "10000"))

@@ -3,42 +3,37 @@ who change grants and check them through either, whatever becomes of the cache m
 """
 
 import asyncio
-import os
 import random
 import re
-import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from abaxus_core.kernel.database import Database
-from tests.support.api import bearer, new_key
-from tests.support.cache_servers import CacheServer, Line, line_to
+from tests.support.api import new_key
+from tests.support.cache_servers import CacheServer
 from tests.support.clock import FakeClock
 from tests.support.fleet import Fleet, Member
 from tests.support.grant_history import GrantHistory, Grants
+from tests.support.grant_sites import Site, opened_site
 from tests.support.granted_lives import (
-    BASE,
-    EXTRA,
-    EXTRA_SEATS,
     FEATURES,
+    METRIC,
     RUNGS,
     SEATS,
     TIER,
     Asked,
     GrantedLife,
+    plan_versions,
 )
-from tests.support.lean_http import Answer, LeanClient
+from tests.support.lean_http import Answer
 from tests.support.metering import context_of
-from tests.support.ports import free_port
 from tests.support.postgres import TestDatabases
 from tests.support.waiting import eventually
 
-METRIC: Final = "calls"
 ASKED: Final[Sequence[Sequence[str]]] = ((SEATS,), (TIER,), (SEATS, TIER), ())
 ASKED_MAX: Final = 2_000
 ASK_AGAIN_MS: Final = 20
@@ -53,25 +48,6 @@ TOLD: Final = re.compile(
     r"(?P<count>\S+)"
 )
 TOO_LATE: Final = "VALIDATION_FAILED"
-
-
-@dataclass(slots=True)
-class Site:
-    """An API process and its lines to the cache and to the database."""
-
-    name: str
-    port: int
-    cache: Line
-    database: Line
-    client: LeanClient
-    environ: Mapping[str, str]
-    pid: int = 0
-
-    def stop(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
 
 
 @dataclass(slots=True)
@@ -231,7 +207,7 @@ async def fire(
     key = await new_key(context_of(databases.live, FakeClock(datetime.now(UTC))), "admin")
     async with AsyncExitStack() as stack:
         sites = [
-            await stack.enter_async_context(_site(name, key, databases.dsn, server, settings))
+            await stack.enter_async_context(opened_site(name, key, databases.dsn, server, settings))
             for name in ("A", "B")
         ]
         it = Fire(up, databases.live, server, sites, random.Random(seed))
@@ -240,47 +216,7 @@ async def fire(
         yield it
 
 
-@asynccontextmanager
-async def _site(
-    name: str, key: str, dsn: str, server: CacheServer, settings: Mapping[str, str]
-) -> AsyncIterator[Site]:
-    direct = urlsplit(dsn)
-    assert direct.port is not None
-    async with line_to(server.port) as cache, line_to(direct.port) as database:
-        port = free_port()
-        netloc = direct.netloc.replace(f":{direct.port}", f":{database.port}")
-        environ = {
-            "PORT": str(port),
-            "REDIS_URL": cache.url,
-            "DATABASE_URL": direct._replace(netloc=netloc).geturl(),
-            **settings,
-        }
-        client = LeanClient(port, bearer(key))
-        try:
-            yield Site(name, port, cache, database, client, environ)
-        finally:
-            client.close()
-
-
 async def _make_plans(it: Fire, rungs: int) -> None:
     await it.post(it.sites[0], "/v1/metrics", {"key": METRIC, "aggregation": "count"})
-    for rung in range(1, rungs + 1):
-        tier = {"feature_key": TIER, "type": "custom", "value": f"rung {rung}"}
-        await _make_version(it, BASE, _seats(rung), tier)
-        await _make_version(it, EXTRA, _seats(rung * EXTRA_SEATS))
-
-
-def _seats(limit: int) -> dict[str, object]:
-    return {"feature_key": SEATS, "type": "limit", "limit": limit, "metric_key": METRIC}
-
-
-async def _make_version(it: Fire, plan_id: str, *entitlements: Mapping[str, object]) -> None:
-    plan = {
-        "id": plan_id,
-        "name": plan_id,
-        "currency": "usd",
-        "billing_period": "monthly",
-        "charges": [{"pricing_model": "flat_fee", "amount": 1}],
-        "entitlements": entitlements,
-    }
-    await it.post(it.sites[0], "/v1/price-plans", plan)
+    for version in plan_versions(rungs):
+        await it.post(it.sites[0], "/v1/price-plans", version)

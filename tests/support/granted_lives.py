@@ -3,7 +3,7 @@ before, or nothing: what a check shows tells which change it knows of.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -12,6 +12,7 @@ from tests.support.grant_history import Grants
 
 BASE: Final = "base"
 EXTRA: Final = "extra"
+METRIC: Final = "calls"
 SEATS: Final = "seats"
 TIER: Final = "tier"
 FEATURES: Final = (SEATS, TIER)
@@ -60,8 +61,7 @@ class GrantedLife:
     _asked: int = field(default=0)
 
     def next(self) -> Asked:
-        """The next change. Its answer must be given to `answered` before the one after it."""
-        self._made = None
+        """A change. Its answer must be given to `answered` before the one after it is asked for."""
         return self.dice.choice(self._possible())()
 
     def answered(self, answer: Mapping[str, object]) -> None:
@@ -141,6 +141,7 @@ class GrantedLife:
     def _amend(
         self, kind: str, of: Subscribed, *, due: datetime | None = None, **terms: object
     ) -> Asked:
+        self._made = None
         body = {"type": kind, "effective": "immediate" if due is None else due.isoformat(), **terms}
         what = f"{kind} of {of.rung}" if not terms else f"{kind} to {of.rung}"
         return self._ask(what, f"/v1/subscriptions/{of.id}/amendments", body, due)
@@ -160,3 +161,26 @@ class GrantedLife:
             SEATS: str(seats) if base or self.extra else None,
             TIER: f"rung {base.rung}" if base else None,
         }
+
+
+def plan_versions(rungs: int) -> Iterator[dict[str, object]]:
+    """Both plans' versions, each of which grants something else; seats count METRIC."""
+    for rung in range(1, rungs + 1):
+        tier = {"feature_key": TIER, "type": "custom", "value": f"rung {rung}"}
+        yield _version(BASE, _seats(rung), tier)
+        yield _version(EXTRA, _seats(rung * EXTRA_SEATS))
+
+
+def _seats(limit: int) -> dict[str, object]:
+    return {"feature_key": SEATS, "type": "limit", "limit": limit, "metric_key": METRIC}
+
+
+def _version(plan_id: str, *entitlements: Mapping[str, object]) -> dict[str, object]:
+    return {
+        "id": plan_id,
+        "name": plan_id,
+        "currency": "usd",
+        "billing_period": "monthly",
+        "charges": [{"pricing_model": "flat_fee", "amount": 1}],
+        "entitlements": entitlements,
+    }
