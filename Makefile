@@ -12,6 +12,7 @@ TESTS ?=
 HISTORIES ?= 100000
 SOAKED := tests/property/test_lives.py tests/property/test_stored_lives.py tests/fault/test_bulk_cuts.py
 CHARGES ?= 2000
+PAIRS ?= 200000
 export PORT
 
 .DEFAULT_GOAL := help
@@ -42,9 +43,10 @@ run: env ## Bill the built-in demo on an embedded PostgreSQL and keep serving (P
 test: env ## Run the whole suite on an embedded PostgreSQL (ABAXUS_TEST_ASGI_SERVER=uvicorn)
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
-soak: env ## Rate random lives by brute force, kill processes that charge (HISTORIES=100000 CHARGES=2000)
+soak: env ## Rate random lives, break charging and caches (HISTORIES=100000 CHARGES=2000 PAIRS=200000)
 	ABAXUS_TEST_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest $(SOAKED)
 	ABAXUS_TEST_CHARGES=$(CHARGES) $(BIN)/python -m pytest -s tests/fault/test_payment_storm.py
+	ABAXUS_TEST_PAIRS=$(PAIRS) $(BIN)/python -m pytest -s tests/fault/test_entitlements_under_fire.py
 
 lint: env ## Format, lint, import contracts and types
 	$(BIN)/ruff format --check .

@@ -709,6 +709,38 @@ CREATE TABLE abaxus_live.price_plans (
     created_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE abaxus_live.reservation_tallies (
+    customer_no integer NOT NULL,
+    feature_key text NOT NULL,
+    held numeric DEFAULT 0 NOT NULL,
+    committed numeric DEFAULT 0 NOT NULL,
+    committed_until timestamp with time zone,
+    decided_at timestamp with time zone,
+    CONSTRAINT reservation_tallies_committed_until CHECK (((committed = (0)::numeric) OR (committed_until IS NOT NULL))),
+    CONSTRAINT reservation_tallies_not_negative CHECK (((held >= (0)::numeric) AND (committed >= (0)::numeric)))
+)
+WITH (fillfactor='50');
+
+CREATE TABLE abaxus_live.reservations (
+    reservation_id text NOT NULL,
+    customer_no integer NOT NULL,
+    feature_key text NOT NULL,
+    metric_nos integer[] NOT NULL,
+    quantity numeric(38,10) NOT NULL,
+    status text DEFAULT 'held'::text NOT NULL,
+    committed_quantity numeric(38,10),
+    event_id text,
+    counts_from timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    settled_at timestamp with time zone,
+    CONSTRAINT reservations_committed_whole CHECK ((((status = 'committed'::text) = (committed_quantity IS NOT NULL)) AND ((event_id IS NULL) OR (status = 'committed'::text)))),
+    CONSTRAINT reservations_committed_within CHECK (((committed_quantity > (0)::numeric) AND (committed_quantity <= quantity))),
+    CONSTRAINT reservations_quantity_positive CHECK ((quantity > (0)::numeric)),
+    CONSTRAINT reservations_settled_whole CHECK (((status = 'held'::text) = (settled_at IS NULL))),
+    CONSTRAINT reservations_status_known CHECK ((status = ANY (ARRAY['held'::text, 'committed'::text, 'released'::text, 'expired'::text])))
+);
+
 CREATE TABLE abaxus_live.subscription_metrics (
     subscription_id text NOT NULL,
     customer_no integer NOT NULL,
@@ -872,6 +904,15 @@ ALTER TABLE ONLY abaxus_live.price_plan_versions
 ALTER TABLE ONLY abaxus_live.price_plans
     ADD CONSTRAINT price_plans_pkey PRIMARY KEY (plan_id);
 
+ALTER TABLE ONLY abaxus_live.reservation_tallies
+    ADD CONSTRAINT reservation_tallies_pkey PRIMARY KEY (customer_no, feature_key);
+
+ALTER TABLE ONLY abaxus_live.reservations
+    ADD CONSTRAINT reservations_event_once UNIQUE (event_id);
+
+ALTER TABLE ONLY abaxus_live.reservations
+    ADD CONSTRAINT reservations_pkey PRIMARY KEY (reservation_id);
+
 ALTER TABLE ONLY abaxus_live.subscription_metrics
     ADD CONSTRAINT subscription_metrics_pkey PRIMARY KEY (subscription_id, metric_no, during);
 
@@ -933,6 +974,12 @@ CREATE UNIQUE INDEX payments_one_success ON abaxus_live.payments USING btree (in
 
 CREATE INDEX price_plans_newest ON abaxus_live.price_plans USING btree (created_at DESC, plan_id DESC);
 
+CREATE INDEX reservations_held ON abaxus_live.reservations USING btree (customer_no, feature_key, expires_at) WHERE (status = 'held'::text);
+
+CREATE INDEX reservations_running_out ON abaxus_live.reservations USING btree (expires_at) WHERE (settled_at IS NULL);
+
+CREATE INDEX reservations_settled ON abaxus_live.reservations USING btree (settled_at) WHERE (settled_at IS NOT NULL);
+
 CREATE INDEX subscriptions_of_customer ON abaxus_live.subscriptions USING btree (customer_no, subscription_id);
 
 CREATE INDEX usage_daily_changes ON abaxus_live.usage_daily USING btree (customer_no, late_landing_no) WHERE (late_landing_no IS NOT NULL);
@@ -976,6 +1023,12 @@ ALTER TABLE ONLY abaxus_live.payments
 
 ALTER TABLE ONLY abaxus_live.price_plan_versions
     ADD CONSTRAINT price_plan_versions_plan FOREIGN KEY (plan_id) REFERENCES abaxus_live.price_plans(plan_id);
+
+ALTER TABLE ONLY abaxus_live.reservation_tallies
+    ADD CONSTRAINT reservation_tallies_customer FOREIGN KEY (customer_no) REFERENCES abaxus_live.customers(customer_no);
+
+ALTER TABLE ONLY abaxus_live.reservations
+    ADD CONSTRAINT reservations_tally FOREIGN KEY (customer_no, feature_key) REFERENCES abaxus_live.reservation_tallies(customer_no, feature_key);
 
 ALTER TABLE ONLY abaxus_live.subscription_metrics
     ADD CONSTRAINT subscription_metrics_subscription FOREIGN KEY (subscription_id) REFERENCES abaxus_live.subscriptions(subscription_id);

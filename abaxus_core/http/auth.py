@@ -30,8 +30,7 @@ class Caller:
 
     def check_scope(self, scope: str) -> None:
         """Raise Forbidden unless the key covers `scope`."""
-        if scope not in self.covers:
-            raise Forbidden(f"this key lacks the scope {scope}")
+        check_covered(self.covers, scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,12 @@ class Gate:
             return None
         covers = frozenset[str]().union(*(api_keys.COVERS[scope] for scope in bearer.scopes))
         return _Known(Caller(context, bearer.key_id, covers), until_ns)
+
+
+def check_covered(covers: frozenset[str], scope: str) -> None:
+    """Raise Forbidden unless `scope` is among what a key covers."""
+    if scope not in covers:
+        raise Forbidden(f"this key lacks the scope {api_keys.scope_for(scope)}")
 
 
 def _unknown(*, shown: bool) -> Unauthorized:

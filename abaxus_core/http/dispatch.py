@@ -75,7 +75,7 @@ class Dispatcher:
         limiter: RateLimiter,
         body_size_max: int,
     ) -> None:
-        self._open_context = contexts["live"]
+        self._nobody = Caller(contexts["live"], NOBODY, frozenset())
         self._gate = gate
         self._limiter = limiter
         self._body_size_max = body_size_max
@@ -84,20 +84,19 @@ class Dispatcher:
     async def answer(self, incoming: Incoming, seen: Seen) -> Answer:
         """The handler's answer. Raises what the edge turns into an error answer."""
         endpoint = incoming.endpoint
-        context = self._open_context
+        caller = self._nobody
         if endpoint.scope is not None:
             caller = await self._gate.admit(incoming.headers.get("authorization", ""))
-            context = caller.context
             self._count(caller, seen)
             caller.check_scope(endpoint.scope)
         _check_path(incoming.path)
         if endpoint.method not in ("POST", "PATCH"):
-            return await _handle(incoming, seen, context, None)
+            return await _handle(incoming, seen, caller, None)
         raw = await read_body(incoming.headers, incoming.receive, self._body_size_max)
         if len(raw) < LARGE_BODY_BYTES:
-            return await _handle(incoming, seen, context, raw)
+            return await _handle(incoming, seen, caller, raw)
         async with self._large_bodies:
-            return await _handle(incoming, seen, context, raw)
+            return await _handle(incoming, seen, caller, raw)
 
     def _count(self, caller: Caller, seen: Seen) -> None:
         seen.key_id = caller.key_id
@@ -109,20 +108,21 @@ class Dispatcher:
             )
 
 
-async def _handle(incoming: Incoming, seen: Seen, context: Context, raw: bytes | None) -> Answer:
+async def _handle(incoming: Incoming, seen: Seen, caller: Caller, raw: bytes | None) -> Answer:
     """Decode and let the handler answer; `raw` is None where no body belongs."""
     query = _read_query(incoming.endpoint, incoming.query)
     form = _form(incoming)
     body, tree = (None, None) if raw is None else _read_body(incoming.endpoint, form, raw)
     call: Call[Any, Any] = Call(
-        context=context,
-        actor=seen.key_id,
+        context=caller.context,
+        actor=caller.key_id,
+        covers=caller.covers,
         body=body,
         query=query,
         path=incoming.path,
         headers=incoming.headers,
         request_id=seen.request_id,
-        repeatable=_repeatable(incoming, seen.key_id, tree),
+        repeatable=_repeatable(incoming, caller.key_id, tree),
     )
     handler = incoming.endpoint.handler if form is None else form.handler
     return await handler(call)

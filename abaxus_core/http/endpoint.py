@@ -25,15 +25,21 @@ R = TypeVar("R")
 
 Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
 Scope: TypeAlias = Literal["admin", "write", "read", "ingest", "entitlements"]
+Covered: TypeAlias = Scope | Literal["reserving"]
+"""What a route may ask of a key: see `api_keys.COVERS`."""
 
 PATH_NUMBER_MAX = 2**31 - 1
 
 
 class Call(msgspec.Struct, Generic[B, Q], frozen=True, kw_only=True):
-    """One authorised, decoded request. `path` holds the parts in braces, by name."""
+    """One authorised, decoded request. `path` holds the parts in braces, by name.
+
+    `covers`: what the key may do, for handlers that ask for more than the route does.
+    """
 
     context: Context
     actor: str
+    covers: frozenset[str]
     body: B
     query: Q
     path: Mapping[str, str]
@@ -43,23 +49,24 @@ class Call(msgspec.Struct, Generic[B, Q], frozen=True, kw_only=True):
 
     async def write(
         self,
-        status: int,
+        status: int | Callable[[R], int],
         step: Callable[[Work], Awaitable[R]],
         *,
         kept: Callable[[R], object] | None = None,
     ) -> Answer:
         """Run `step` in one transaction and answer its result (None: no body).
 
-        With an idempotency key the answer is kept in the same transaction, and given again to
-        whoever asks again; a raised error keeps nothing. `kept` makes of the result what may be
-        stored, where that is less than what is answered.
+        `status` may depend on the result. With an idempotency key the answer is kept in the same
+        transaction, and given again to whoever asks again; a raised error keeps nothing. `kept`
+        makes of the result what may be stored, where that is less than what is answered.
         """
         answers: list[Answer] = []
 
         async def reply(work: Work) -> Reply:
             result = await step(work)
-            answers.append(answer(status, result))
-            return _reply(answer(status, kept(result)) if kept else answers[-1])
+            told = status(result) if callable(status) else status
+            answers.append(answer(told, result))
+            return _reply(answer(told, kept(result)) if kept else answers[-1])
 
         async def in_work(work: Work) -> Reply | None:
             answers.clear()
@@ -142,7 +149,7 @@ class Endpoint:
     method: Method
     path: str
     handler: Handler
-    scope: Scope | None
+    scope: Covered | None
     summary: str
     tag: str
     body: Any = None

@@ -91,7 +91,7 @@ class EventQuery(Paged, frozen=True, kw_only=True):
 async def send(call: Call[NewEvent | Event, None]) -> Answer:
     """Accept one event; durable when answered."""
     body = call.body
-    event = body if isinstance(body, Event) else _event(body)
+    event = body if isinstance(body, Event) else event_of(body)
     result = await call.context.intake.accept_one(event)
     if isinstance(result, AbaxusError):
         raise result
@@ -165,12 +165,13 @@ def _items(body: NewBatch | Sequence[Event]) -> tuple[Sequence[object], Sequence
 
 def _offer(item: object) -> Offer:
     try:
-        return _event(codec.typed(NewEvent, item))
+        return event_of(codec.typed(NewEvent, item))
     except InvalidInput as error:
         return error
 
 
-def _event(body: NewEvent) -> Event:
+def event_of(body: NewEvent) -> Event:
+    """The event that a body describes."""
     return Event(
         customer_id=body.customer_id,
         metric_key=body.metric_key,

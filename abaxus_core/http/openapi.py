@@ -13,6 +13,7 @@ from abaxus_core.http.endpoint import Endpoint
 from abaxus_core.http.error_codes import status_of_code
 from abaxus_core.http.errors import ErrorAnswer
 from abaxus_core.http.schemas import Schema, Schemas
+from abaxus_core.services.api_keys import scope_for
 
 DESCRIPTION = (
     "Usage events to paid, mailed invoices. Quantities and unit prices are decimal strings, money"
@@ -88,7 +89,7 @@ def _operation(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
     }
     if endpoint.scope is not None:
         operation["security"] = [{"key": []}]
-        operation["description"] = f"Needs a key with the scope `{endpoint.scope}`."
+        operation["description"] = f"Needs a key with the scope `{scope_for(endpoint.scope)}`."
     if _takes_body(endpoint):
         operation["requestBody"] = _request_body(endpoint, schemas)
         if endpoint.keeps_answers:

@@ -186,14 +186,14 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
     settings, faults = environment.read(environ, Settings)
     if environ.get("EMAIL_PROVIDER") and not environ.get("EMAIL_FROM"):
         faults.append("EMAIL_FROM is not set, and EMAIL_PROVIDER is")
+    if environ.get("REDIS_URL") and not (find_spec("redis") and find_spec("hiredis")):
+        faults.append("REDIS_URL is set, and the extra that it needs is missing: abaxus[redis]")
     if environ.get("ASGI_SERVER") == "uvicorn" and not (
         find_spec("uvicorn") and find_spec("httptools")
     ):
         faults.append(
             "ASGI_SERVER is uvicorn, and the extra that it needs is missing: abaxus[uvicorn]"
         )
-    if environ.get("REDIS_URL") and not (find_spec("redis") and find_spec("hiredis")):
-        faults.append("REDIS_URL is set, and the extra that it needs is missing: abaxus[redis]")
     return (None if faults else settings), faults
 
 

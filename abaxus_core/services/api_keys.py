@@ -31,14 +31,24 @@ PREFIX_DIGITS: Final = 6
 
 _FORM: Final = re.compile(r"abx_(live|test)_[0-9a-f]{48}")
 
-# What each scope covers, itself included.
+# What each scope covers, itself included. Reserving is no scope: it goes with `entitlements`, but
+# reading, which covers that, does not reserve.
 COVERS: Final[Mapping[str, frozenset[str]]] = {
-    "admin": frozenset({"admin", "write", "read", "ingest", "entitlements"}),
-    "write": frozenset({"write", "read", "ingest", "entitlements"}),
+    "admin": frozenset({"admin", "write", "read", "ingest", "entitlements", "reserving"}),
+    "write": frozenset({"write", "read", "ingest", "entitlements", "reserving"}),
     "read": frozenset({"read", "entitlements"}),
     "ingest": frozenset({"ingest"}),
-    "entitlements": frozenset({"entitlements"}),
+    "entitlements": frozenset({"entitlements", "reserving"}),
 }
+
+
+def scope_for(covered: str) -> str:
+    """Return the scope to ask for by name, for something that scopes cover.
+
+    >>> scope_for("reserving"), scope_for("read")
+    ('entitlements', 'read')
+    """
+    return "entitlements" if covered == "reserving" else covered
 
 
 class Issued(msgspec.Struct, frozen=True, kw_only=True):

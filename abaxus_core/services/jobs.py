@@ -64,6 +64,10 @@ class ApplyAmendments(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it applies whatever is due."""
 
 
+class ExpireReservations(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing: it ends whatever has run out."""
+
+
 class FailAbandoned(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it ends whatever has no job left."""
 
@@ -73,6 +77,9 @@ PAYMENT_END: Final = JobKind(name="payment.end", payload=EndLeftover, attempts_m
 PAYMENT_SWEEP: Final = JobKind(name="payment.sweep", payload=SweepPayments, attempts_max=1)
 EMAIL_DELIVER: Final = JobKind(name="email.deliver", payload=DeliverEmail)
 AMENDMENTS_APPLY: Final = JobKind(name="amendments.apply", payload=ApplyAmendments, attempts_max=1)
+RESERVATIONS_EXPIRE: Final = JobKind(
+    name="reservations.expire", payload=ExpireReservations, attempts_max=1
+)
 ABANDONED_FAIL: Final = JobKind(name="abandoned.fail", payload=FailAbandoned, attempts_max=1)
 RECORDS_PRUNE: Final = JobKind(name="records.prune", payload=PruneRecords, attempts_max=1)
 PARTITIONS_MAKE: Final = JobKind(name="partitions.make", payload=MakePartitions, attempts_max=1)

@@ -1,10 +1,10 @@
-"""What a database needs by the clock: old answers and calculations forgotten, partitions made."""
+"""What a database needs by the clock: old rows forgotten, reservations ended, partitions made."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from abaxus_core.repositories import events
-from abaxus_core.services import calculations, idempotency
+from abaxus_core.services import calculations, idempotency, reservations
 from abaxus_core.services.usage import month_of
 from abaxus_core.services.work import SYSTEM, Context, Work, perform
 
@@ -13,8 +13,13 @@ ROUNDS_MAX: Final = 1_000
 
 async def prune(context: Context) -> None:
     """Forget what is old enough, in transactions of some thousands of rows each."""
-    for forget in (idempotency.prune, calculations.prune):
+    for forget in (idempotency.prune, calculations.prune, reservations.prune):
         await _until_none_left(context, forget)
+
+
+async def expire_reservations(context: Context) -> None:
+    """End reservations that have run out, those of one feature in each transaction."""
+    await _until_none_left(context, reservations.expire)
 
 
 async def make_partitions(context: Context) -> None:

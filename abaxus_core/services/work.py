@@ -4,10 +4,11 @@ A write is a function of a `Work`; a use-case that calls a provider takes the `C
 several. Nothing here knows HTTP or the queue.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from abaxus_core.domain.parties import Seller
 from abaxus_core.kernel.clock import Clock
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 SYSTEM = "system"
 NOBODY = Seller()
+# Reservations that are made or settled at once, in this process and mode.
+RESERVING_MAX: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,8 @@ class Context:
 
     `payment_providers` by plugin name; `default_payment_provider` serves customers who name none.
     `intake` takes usage events in, `backfill` stores them at once; `entitlements` answers checks.
-    `email_sender` is None where no EMAIL_PROVIDER is configured.
+    `reserving` is taken while a reservation is changed: those of one feature wait for each other,
+    each with a connection. `email_sender` is None where no EMAIL_PROVIDER is configured.
     """
 
     mode: str
@@ -53,6 +57,7 @@ class Context:
     intake: Intake
     backfill: Backfill
     entitlements: Entitlements
+    reserving: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RESERVING_MAX))
 
 
 @dataclass(frozen=True, slots=True)

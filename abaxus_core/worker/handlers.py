@@ -25,9 +25,11 @@ from abaxus_core.services.jobs import (
     PAYMENT_RESOLVE,
     PAYMENT_SWEEP,
     RECORDS_PRUNE,
+    RESERVATIONS_EXPIRE,
     ApplyAmendments,
     DeliverEmail,
     EndLeftover,
+    ExpireReservations,
     FailAbandoned,
     MakePartitions,
     PruneRecords,
@@ -50,6 +52,12 @@ SCHEDULES: Final[Sequence[Schedule[Any]]] = (
     ),
     Schedule(
         name="abandoned", every=timedelta(minutes=1), kind=ABANDONED_FAIL, payload=FailAbandoned()
+    ),
+    Schedule(
+        name="reservations",
+        every=timedelta(minutes=1),
+        kind=RESERVATIONS_EXPIRE,
+        payload=ExpireReservations(),
     ),
     Schedule(name="audit", every=timedelta(minutes=1), kind=AUDIT_SEAL, payload=SealAudit()),
     Schedule(name="records", every=timedelta(hours=1), kind=RECORDS_PRUNE, payload=PruneRecords()),
@@ -81,6 +89,9 @@ def of(context: Context) -> list[Handler[Any]]:
         await bulk_runs.fail_abandoned(context)
         await mailing.fail_abandoned(context)
 
+    async def expire_reservations(_job: Job[ExpireReservations]) -> None:
+        await upkeep.expire_reservations(context)
+
     async def seal_audit(_job: Job[SealAudit]) -> None:
         await audit_seals.seal(context)
 
@@ -97,6 +108,7 @@ def of(context: Context) -> list[Handler[Any]]:
         Handler(kind=PAYMENT_SWEEP, run=sweep_payments),
         Handler(kind=AMENDMENTS_APPLY, run=apply_amendments),
         Handler(kind=ABANDONED_FAIL, run=fail_abandoned),
+        Handler(kind=RESERVATIONS_EXPIRE, run=expire_reservations),
         Handler(kind=AUDIT_SEAL, run=seal_audit),
         Handler(kind=RECORDS_PRUNE, run=prune_records),
         Handler(kind=PARTITIONS_MAKE, run=make_partitions),

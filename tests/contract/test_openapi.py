@@ -82,6 +82,10 @@ CATALOGUE: tuple[tuple[str, dict[str, object]], ...] = (
         {"customer_id": "acme", "plan_id": "growth", "start_date": "2026-03-01"},
     ),
     ("/v1/invoices", {"customer_id": "acme", "cutoff_date": "2026-03-31"}),
+    (
+        "/v1/entitlements/reservations",
+        {"customer_id": "acme", "feature_key": "seats", "quantity": 2},
+    ),
 )
 
 

@@ -128,13 +128,13 @@ class Line:
     """What leads to a server's port, to break as networks do; `port` is where it begins.
 
     While it is parted, what is sent is kept, by whoever has hung up since too, and arrives when it
-    is mended: as TCP repeats what it could not deliver.
+    is mended: as TCP repeats what it could not deliver. `withheld` counts what has been kept so.
     """
 
     behind: int
     port: int = 0
     delay_s: float = 0
-    carried: int = 0
+    withheld: int = 0
     _up: asyncio.Event = field(default_factory=asyncio.Event)
     _down: asyncio.Event = field(default_factory=asyncio.Event)
     _relays: set[asyncio.Task[None]] = field(default_factory=set)
@@ -189,10 +189,10 @@ class Line:
     ) -> None:
         while chunk := await reader.read(CHUNK_BYTES):
             await asyncio.sleep(self.delay_s)
+            self.withheld += not through.is_set()
             await through.wait()
             writer.write(chunk)
             await writer.drain()
-            self.carried += len(chunk)
         await through.wait()
         with suppress(OSError):
             writer.write_eof()

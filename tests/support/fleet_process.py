@@ -16,14 +16,15 @@ import msgspec
 from abaxus_core import processes
 from abaxus_core.kernel import event_loop
 from abaxus_plugins import adyen, outbox, sandbox, stripe
-from tests.support import payment_process
+from tests.support import cached_process, payment_process
 
 # Imported for the children's sake, which find them by name.
 PLUGINS: Final = (adyen, outbox, sandbox, stripe)
-Kind: TypeAlias = Literal["api", "worker", "payment_api", "payment_worker"]
+Kind: TypeAlias = Literal["api", "worker", "cached_api", "payment_api", "payment_worker"]
 RUNS: Final[Mapping[Kind, Callable[[Mapping[str, str]], Coroutine[None, None, None]]]] = {
     "api": processes.serve_api,
     "worker": processes.run_worker,
+    "cached_api": cached_process.serve_api,
     "payment_api": payment_process.serve_api,
     "payment_worker": payment_process.run_worker,
 }
@@ -31,7 +32,7 @@ RUNS: Final[Mapping[Kind, Callable[[Mapping[str, str]], Coroutine[None, None, No
 
 class Start(msgspec.Struct, frozen=True, tag="start"):
     """Run what `abaxus api` or `abaxus worker` runs, under exactly this environment; or the same
-    on fakes, see payment_process.py.
+    on fakes or with faults, see payment_process.py and cached_process.py.
     """
 
     kind: Kind

@@ -23,7 +23,8 @@ from abaxus_core.kernel.redis_commands import RedisAway, Refused
 from abaxus_core.kernel.redis_link import RedisLink, Told
 from abaxus_core.services.entitlements.access import Asked, Snapshots
 from abaxus_core.services.entitlements.kept_values import Values, written
-from abaxus_core.services.telemetry import NS_PER_SECOND, Telemetry
+from abaxus_core.services.request_times import NS_PER_SECOND
+from abaxus_core.services.telemetry import Telemetry
 
 MARGIN_MS: Final = 50
 RETRY_MS: Final = 50

@@ -19,6 +19,7 @@ from tests.integration.catalogue.test_entitlements import (
     subscribed,
     support,
 )
+from tests.support.servers import served
 
 PATH = "/v1/entitlements/check"
 
@@ -116,7 +117,7 @@ async def test_the_body_is_checked(catalogue: Api) -> None:
 
 
 async def test_the_scope_for_checks_suffices_for_many(catalogue: Api) -> None:
-    checker = await caller(catalogue.app, catalogue.context, "entitlements")
+    checker = await caller(catalogue.url, catalogue.context, "entitlements")
     assert (await checked(checker, wanted("sso")))["entitlements"][0]["granted"] is False
     await checker.close()
 
@@ -148,9 +149,10 @@ async def cached(catalogue: Api) -> AsyncIterator[tuple[Api, Remembering]]:
     app = build(
         {"live": context, "test": context}, context.settings, Telemetry(), resources=RESOURCES
     )
-    api = await caller(app, context, "admin")
-    yield api, cache
-    await api.close()
+    async with served(app) as up:
+        api = await caller(up.url, context, "admin")
+        yield api, cache
+        await api.close()
 
 
 @pytest.mark.parametrize(
