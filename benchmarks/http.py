@@ -8,11 +8,9 @@ shown beside.
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
@@ -27,11 +25,11 @@ from abaxus_core.kernel.config import AsgiServer
 from benchmarks import http_load
 from benchmarks.http_load import SECOND_NS, Load
 from benchmarks.report import Figure, at_least, interleaved, median_of, publish, shown
+from benchmarks.servers import free_port, wait_until_listening
 
 RUN_NS = SECOND_NS
 ROUNDS = 9
 NS_PER_MS = 1_000_000
-READY_ATTEMPTS_MAX = 500
 BODY = msgspec.json.encode(
     {
         "customer_id": "acme",
@@ -55,7 +53,7 @@ def _listening(server: AsgiServer) -> Iterator[tuple[int, str, psutil.Process]]:
         postgres = opened.enter_context(
             embedded_postgres.running(home / "postgres", profile=embedded_postgres.DURABLE)
         )
-        port = _free_port()
+        port = free_port()
         lines = opened.enter_context((home / "api.log").open("wb"))
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.http_server", server, postgres.dsn(), str(port)],
@@ -67,22 +65,8 @@ def _listening(server: AsgiServer) -> Iterator[tuple[int, str, psutil.Process]]:
         assert process.stdout is not None
         key = process.stdout.readline().decode().strip()
         assert key, (home / "api.log").read_text()
-        _wait_until_ready(port)
+        wait_until_listening(port)
         yield port, key, psutil.Process(process.pid)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_until_ready(port: int) -> None:
-    for _ in range(READY_ATTEMPTS_MAX):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.01)
-    raise TimeoutError("the server does not listen")
 
 
 def _requests(key: str) -> dict[str, bytes]:

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
-import psutil
 
 from abaxus_core.domain.charges import Package, PerUnit, Tier, Tiered, UsageCharge, Volume
 from abaxus_core.domain.periods import Cadence, add_months
@@ -22,6 +21,7 @@ from abaxus_core.kernel import migrations
 from abaxus_core.kernel.database import PoolSettings, schema_of
 from abaxus_core.kernel.embedded_postgres import Server
 from abaxus_core.repositories import price_plans
+from benchmarks import servers
 from benchmarks.bulk_billing import statements as sql
 from benchmarks.servers import durable
 
@@ -90,13 +90,7 @@ class Cluster:
 
     def cpu_us(self) -> int:
         """What all processes of the server have used, those that ended included."""
-        postmaster = psutil.Process(self.server.pid)
-        ended = postmaster.cpu_times()
-        seconds = ended.user + ended.system + ended.children_user + ended.children_system
-        for child in postmaster.children():
-            used = child.cpu_times()
-            seconds += used.user + used.system
-        return round(seconds * 1_000_000)
+        return servers.cpu_us(self.server)
 
 
 @contextmanager

@@ -5,10 +5,8 @@ The load comes from this process, on the same cores. Two batches in a hundred ar
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,10 +22,10 @@ from benchmarks import http_load
 from benchmarks.ingestion import feed
 from benchmarks.ingestion.child import SCHEMA
 from benchmarks.ingestion.cluster import Bench
+from benchmarks.servers import free_port, wait_until_listening
 
 CONNECTIONS: Final = 4
 SENT_TWICE_EVERY: Final = 50
-READY_ATTEMPTS_MAX: Final = 1_000
 POLL_MS: Final = 5
 POLLS_MAX: Final = 60_000
 MASTER_KEY: Final = "benchmark" * 4
@@ -52,7 +50,7 @@ class _Answer(msgspec.Struct):
 def run(bench: Bench, name: str, count: int) -> Landed:
     """Send that many events, some twice, and wait for them to land."""
     dsn = bench.dsn(name)
-    port = _free_port()
+    port = free_port()
     environ = {
         **os.environ,
         "DATABASE_URL": dsn,
@@ -72,7 +70,7 @@ def run(bench: Bench, name: str, count: int) -> Landed:
         http_load.request("POST", "/v1/events/batch", key=key, body=body) for body in bodies
     ]
     with _process("api", environ) as api, _process("worker", environ) as worker:
-        _wait_until_ready(port)
+        wait_until_listening(port)
         took_ns, accepted = asyncio.run(_send(port, requests, dsn))
         landed = Landed(
             count=count, took_ns=took_ns, api_mib=_peak_mib(api), worker_mib=_peak_mib(worker)
@@ -121,22 +119,6 @@ async def _caller(port: int, requests: Iterator[bytes]) -> int:
         accepted += answer.accepted
     writer.close()
     return accepted
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_until_ready(port: int) -> None:
-    for _ in range(READY_ATTEMPTS_MAX):
-        try:
-            with socket.create_connection(("127.0.0.1", port)):
-                return
-        except OSError:
-            time.sleep(POLL_MS / 1000)
-    raise TimeoutError("the API does not listen")
 
 
 def _peak_mib(process: psutil.Process) -> int:
