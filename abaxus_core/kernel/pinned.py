@@ -9,6 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from asyncpg.exceptions import (
+    ConnectionDoesNotExistError,
+    DataError,
+    InterfaceError,
+    InternalClientError,
+)
+
 from abaxus_core.kernel.notifications import CONNECTION_FAULTS
 from abaxus_core.kernel.sql import Connection
 
@@ -24,14 +31,19 @@ class Pinned:
 
     @asynccontextmanager
     async def connection(self, timeout_s: int) -> AsyncIterator[Connection]:
-        """The connection, for at most so long, opening it included. Raises TimeoutError."""
+        """The connection, for at most so long, opening it included.
+
+        Raises TimeoutError, and ConnectionDoesNotExistError however asyncpg tells of a lost one.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 if self._conn is None or self._conn.is_closed():
                     self._conn = await self._connect()
                 yield self._conn
-        except BaseException:
+        except BaseException as error:
             self._drop()
+            if _tells_of_a_loss(error):
+                raise ConnectionDoesNotExistError(str(error)) from error
             raise
 
     async def close(self) -> None:
@@ -48,3 +60,9 @@ class Pinned:
         if conn is not None:
             with suppress(*CONNECTION_FAULTS):
                 conn.terminate()
+
+
+def _tells_of_a_loss(error: BaseException) -> bool:
+    """What a caller did wrong comes as an InterfaceError too, of the kind DataError."""
+    lost = isinstance(error, (InterfaceError, InternalClientError))
+    return lost and not isinstance(error, DataError)

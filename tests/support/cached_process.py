@@ -6,12 +6,12 @@ without PRECAUTION, if it is set, a check shows an old grant.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final, Literal
+from datetime import datetime
+from typing import Any, Final, Literal
 
 import msgspec
 
 from abaxus_core import processes
-from abaxus_core.domain.entitlement_documents import Snapshot
 from abaxus_core.repositories.idempotency import Known, Request
 from abaxus_core.services import idempotency
 from abaxus_core.services.entitlements import cache, opening
@@ -53,9 +53,9 @@ def _without_lease() -> None:
 def _without_life() -> None:
     read = Values.read
 
-    def credulous(self: Values, customer_id: str, raw: bytes, run_id: bytes) -> Snapshot | None:
+    def credulous(self: Values, customer_id: str, raw: bytes, run_id: bytes, now: datetime) -> Any:
         """Whatever server it was written to."""
-        return read(self, customer_id, raw, raw[len(VALUE) : len(VALUE) + len(run_id)])
+        return read(self, customer_id, raw, raw[len(VALUE) : len(VALUE) + len(run_id)], now)
 
     Values.read = credulous
 

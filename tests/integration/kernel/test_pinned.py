@@ -72,6 +72,15 @@ async def test_a_cut_is_found_out_by_the_next_and_costs_only_that(live: Database
     assert await pid(live) != before
 
 
+@pytest.mark.parametrize("kind", [asyncpg.InterfaceError, asyncpg.InternalClientError])
+async def test_a_loss_is_told_in_one_way(live: Database, kind: type[Exception]) -> None:
+    before = await pid(live)
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        async with live.pinned.connection(SOON_S):
+            raise kind("the underlying connection is closed")
+    assert await pid(live) != before
+
+
 async def test_it_can_be_closed_unused_and_twice(live: Database) -> None:
     await live.pinned.close()
     await pid(live)
