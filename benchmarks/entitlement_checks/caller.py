@@ -11,8 +11,6 @@ and is slower than all the others.
 import ctypes
 import gc
 import random
-import select
-import socket
 import sys
 import time
 from array import array
@@ -28,17 +26,14 @@ import msgspec
 
 from benchmarks import http_load
 from benchmarks.entitlement_checks import population
+from benchmarks.entitlement_checks.lines import Lines
 from benchmarks.report import SECOND_NS
 
 REQUESTS: Final = 20_000
 WAITING_MAX: Final = 10_000
 GRACE_NS: Final = 2 * SECOND_NS
 LOST_NS: Final = 10 * SECOND_NS
-STALLED_S: Final = 10
-RECEIVE_BYTES: Final = 1 << 16
 PR_SET_TIMERSLACK: Final = 29
-_HEAD_END: Final = b"\r\n\r\n"
-_LENGTH: Final = b"content-length: "
 _ANSWERED: Final = b"HTTP/1.1 200"
 
 
@@ -74,73 +69,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rate(self) -> int:
         return (self.asked - self.lost) * SECOND_NS // self.took_ns
-
-
-class _Line:
-    """A connection with one request under way at most. `since_ns`: from when its answer counts."""
-
-    __slots__ = ("_received", "_socket", "since_ns")
-
-    def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
-        self._received = b""
-        self.since_ns = 0
-
-    def send(self, request: bytes, since_ns: int) -> None:
-        self.since_ns = since_ns
-        sent = self._socket.send(request)
-        assert sent == len(request), "a request fits the socket's buffer"
-
-    def receive(self) -> bytes | None:
-        """The answer, None while it is not complete."""
-        received = self._socket.recv(RECEIVE_BYTES)
-        if not received:
-            raise ConnectionError("the server hung up")
-        if self._received:
-            received = self._received + received
-        if not _is_complete(received):
-            self._received = received
-            return None
-        self._received = b""
-        return received
-
-
-def _is_complete(received: bytes) -> bool:
-    head_end = received.find(_HEAD_END)
-    if head_end < 0:
-        return False
-    start = received.find(_LENGTH) + len(_LENGTH)
-    length = int(received[start : received.find(b"\r", start)])
-    return len(received) >= head_end + len(_HEAD_END) + length
-
-
-class _Lines:
-    """All connections of a run, and which of them have something to read."""
-
-    def __init__(self, stack: ExitStack, port: int, count: int) -> None:
-        self._epoll = stack.enter_context(select.epoll())
-        self.all: list[_Line] = []
-        self._by_fd: dict[int, _Line] = {}
-        for _ in range(count):
-            connected = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connected.setblocking(False)
-            self._epoll.register(connected.fileno(), select.EPOLLIN)
-            line = self._by_fd[connected.fileno()] = _Line(connected)
-            self.all.append(line)
-
-    def readable(self) -> list[_Line]:
-        """Those with something to read, when there is one."""
-        events = self._epoll.poll(STALLED_S)
-        if not events:
-            raise TimeoutError("the server does not answer")
-        return [self._by_fd[fd] for fd, _ in events]
-
-    def readable_within(self, within_ns: int) -> list[_Line]:
-        """The same, or nobody once the time is over: to the microsecond, where epoll knows ms."""
-        if within_ns > 0:
-            select.select([self._epoll], [], [], within_ns / SECOND_NS)
-        return [self._by_fd[fd] for fd, _ in self._epoll.poll(0)]
 
 
 class _Tally:
@@ -188,7 +116,7 @@ def run(order: Order) -> Report:
     requests = _from_anywhere(_requests(order.path, order.key, order.customers), chance)
     tally = _Tally()
     with ExitStack() as stack:
-        lines = _Lines(stack, order.port, order.connections)
+        lines = Lines(stack, order.port, order.connections)
         _closed(lines, requests, 0, _Tally())
         since_ns, cpu_ns = perf_counter_ns(), time.process_time_ns()
         if order.rate is None:
@@ -221,7 +149,7 @@ def _instants(rate: int, for_ns: int, chance: random.Random) -> list[int]:
     return instants
 
 
-def _closed(lines: _Lines, requests: Iterator[bytes], for_ns: int, tally: _Tally) -> None:
+def _closed(lines: Lines, requests: Iterator[bytes], for_ns: int, tally: _Tally) -> None:
     """Once on every line, and on each again until `for_ns` are over."""
     until_ns = perf_counter_ns() + for_ns
     for line in lines.all:
@@ -241,7 +169,7 @@ def _closed(lines: _Lines, requests: Iterator[bytes], for_ns: int, tally: _Tally
                 under_way -= 1
 
 
-def _open(lines: _Lines, requests: Iterator[bytes], instants: list[int], tally: _Tally) -> None:
+def _open(lines: Lines, requests: Iterator[bytes], instants: list[int], tally: _Tally) -> None:
     """Each at its instant, or as soon afterwards as a line is free."""
     since_ns = perf_counter_ns()
     idle = list(lines.all)

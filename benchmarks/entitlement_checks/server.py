@@ -156,6 +156,7 @@ class _Callers:
         return Call(
             context=self._context,
             actor="benchmark",
+            covers=frozenset(),
             body=None,
             query=endpoint.query(**query),
             path={},
