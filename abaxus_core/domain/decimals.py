@@ -46,6 +46,11 @@ def exact() -> AbstractContextManager[Context]:
     return localcontext(_EXACT)
 
 
+def subtract(number: Decimal, other: Decimal) -> Decimal:
+    """Return the difference, exactly; one operation costs less so than in `exact()`."""
+    return _EXACT.subtract(number, other)
+
+
 def round_half_away(number: Decimal, decimals: int) -> Decimal:
     """Return `number` at `decimals` places, halves away from zero.
 

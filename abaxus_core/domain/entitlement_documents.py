@@ -41,7 +41,7 @@ class Metering(msgspec.Struct, frozen=True, kw_only=True):
     percentile: Decimal | None = None
 
 
-class Measure(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+class Measure(msgspec.Struct, frozen=True, kw_only=True, dict=True, cache_hash=True):
     """What a limit counts against: a customer's usage of a metric in one billing period."""
 
     customer_no: int

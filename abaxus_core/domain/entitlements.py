@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from abaxus_core.domain.decimals import ZERO, check_not_negative, exact
+from abaxus_core.domain.decimals import ZERO, check_not_negative, exact, subtract
 from abaxus_core.errors import InvalidInput
 
 EntitlementType = Literal["boolean", "limit", "custom"]
@@ -173,10 +173,7 @@ def add_limits(limits: Sequence[Decimal | None]) -> Decimal | None:
 
 def remaining(limit: Decimal | None, used: Decimal) -> Decimal | None:
     """Return what is left of a limit, never below 0; None when it is unlimited."""
-    if limit is None:
-        return None
-    with exact():
-        return max(ZERO, limit - used)
+    return None if limit is None else max(ZERO, subtract(limit, used))
 
 
 def check_entitlements(entitlements: Sequence[Entitlement]) -> None:

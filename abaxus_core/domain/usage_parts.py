@@ -64,8 +64,8 @@ def together(aggregation: Aggregation, parts: Sequence[Decimal | None]) -> Decim
     Decimal('2')
     """
     values = [part for part in parts if part is not None]
-    if not values:
-        return ZERO
+    if len(values) < 2:
+        return values[0] if values else ZERO
     match aggregation:
         case "sum" | "count":
             with exact():

@@ -6,8 +6,8 @@ The order is deliberate: who is not let in learns nothing of the route, and cost
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -29,6 +29,8 @@ LARGE_BODY_BYTES = 64 << 10
 LARGE_BODIES_MAX = 8
 QUERY_LENGTH_MAX = 8_000
 QUERY_NAMES_MAX = 50
+QUERY_KNOWN_LENGTH_MAX = 256
+QUERIES_KNOWN_MAX = 4_096
 NOBODY = "anonymous"
 NO_ROUTE = "none"
 
@@ -164,6 +166,10 @@ def _read_query(endpoint: Endpoint, query: str) -> Any:
     if not query and endpoint.query is None:
         return None
     wire_type = endpoint.query or NoQuery
+    return (_short_query if len(query) <= QUERY_KNOWN_LENGTH_MAX else _query)(wire_type, query)
+
+
+def _query(wire_type: Any, query: str) -> Any:
     if len(query) > QUERY_LENGTH_MAX:
         raise InvalidInput(f"the query is longer than {QUERY_LENGTH_MAX} characters")
     try:
@@ -177,6 +183,10 @@ def _read_query(endpoint: Endpoint, query: str) -> Any:
     except ValueError as error:
         raise InvalidInput("the query is not UTF-8, or has too many names") from error
     return codec.typed_query(wire_type, pairs)
+
+
+# Frozen, so that one reading serves all who ask the same.
+_short_query: Final = lru_cache(QUERIES_KNOWN_MAX)(_query)
 
 
 def _check_path(path: Mapping[str, str]) -> None:

@@ -6,7 +6,9 @@ as that one has returned. A lone item is run at once; under load the runs grow (
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+TURNS_MAX: Final = 16
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,6 +48,7 @@ class Batcher(Generic[T, R]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
+                await self._let_more_come()
                 batch = self._waiting[: self._size_max]
                 del self._waiting[: self._size_max]
                 await self._answer(batch)
@@ -53,6 +56,18 @@ class Batcher(Generic[T, R]):
             self._task = None
             left, self._waiting = self._waiting, []
             _tell(left, _interrupted())
+
+    async def _let_more_come(self) -> None:
+        """Wait a turn of the loop, and another while that brought more, for what is here already.
+
+        A loop that has nothing else to do is back at once.
+        """
+        seen = 0
+        for _ in range(TURNS_MAX):
+            if not seen < len(self._waiting) < self._size_max:
+                return
+            seen = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _answer(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:

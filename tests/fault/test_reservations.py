@@ -21,7 +21,7 @@ import msgspec
 import pytest
 
 from abaxus_core.domain.decimals import ZERO, plain
-from abaxus_core.http import app, server
+from abaxus_core.http import app
 from abaxus_core.kernel import sql
 from abaxus_core.kernel.database import open_databases
 from abaxus_core.repositories import reservations as repository
@@ -31,10 +31,9 @@ from tests.support.api import bearer, new_key
 from tests.support.clock import FakeClock
 from tests.support.collection import ENVIRON
 from tests.support.metering import context_of, fetch
-from tests.support.ports import free_port
 from tests.support.postgres import SETTINGS, TestDatabases
+from tests.support.servers import client_of
 from tests.support.shop import PATH, Shop, out_of_step, shop_of
-from tests.support.waiting import eventually
 
 T = TypeVar("T")
 
@@ -284,24 +283,5 @@ async def serving(
             for mode in ("live", "test")
         }
         asgi = app.build(contexts, contexts["live"].settings, Telemetry())
-        port, stop = free_port(), asyncio.Event()
-        running = asyncio.create_task(server.serve(asgi, host="127.0.0.1", port=port, stop=stop))
-        limits = httpx.Limits(max_connections=CALLERS)
-        async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}",
-            headers=bearer(key),
-            timeout=60,
-            limits=limits,
-            trust_env=False,
-        ) as client:
-            await eventually(listens, client)
+        async with client_of(asgi, bearer(key)) as client:
             yield client
-        stop.set()
-        await running
-
-
-async def listens(client: httpx.AsyncClient) -> bool:
-    try:
-        return (await client.get("/healthz")).status_code == 200
-    except httpx.TransportError:
-        return False

@@ -12,7 +12,7 @@ from abaxus_core.domain.decimals import plain
 from abaxus_core.domain.events import Event, properties_text
 from abaxus_core.errors import AbaxusError
 from abaxus_core.http import codec
-from abaxus_core.http.events import NewBatch, NewEvent, _event
+from abaxus_core.http.events import NewBatch, NewEvent, event_of
 from abaxus_core.http.quick_events import read_batch, read_event
 
 ORDINARY: Final = {
@@ -175,7 +175,7 @@ def damaged(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> bytes:
 def _exact(raw: bytes) -> Event | AbaxusError:
     """What the way through codec.py makes of one event."""
     try:
-        return _event(codec.typed(NewEvent, codec.parse(raw)))
+        return event_of(codec.typed(NewEvent, codec.parse(raw)))
     except AbaxusError as error:
         return error
 
@@ -189,7 +189,7 @@ def _exact_batch(raw: bytes) -> list[Event | AbaxusError] | AbaxusError:
     offers: list[Event | AbaxusError] = []
     for item in items:
         try:
-            offers.append(_event(codec.typed(NewEvent, item)))
+            offers.append(event_of(codec.typed(NewEvent, item)))
         except AbaxusError as error:
             offers.append(error)
     return offers

@@ -32,7 +32,7 @@ from tests.support.granted_lives import (
 from tests.support.lean_http import Answer
 from tests.support.metering import context_of
 from tests.support.postgres import TestDatabases
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 ASKED: Final[Sequence[Sequence[str]]] = ((SEATS,), (TIER,), (SEATS, TIER), ())
 ASKED_MAX: Final = 2_000
@@ -99,7 +99,7 @@ class Fire:
         history.sent(f"{asked.what} through {site.name}", asked.grants)
         answer = await self._persist(site, asked)
         if asked.due is not None:
-            await asyncio.sleep(max(0.0, (asked.due - datetime.now(UTC)).total_seconds()))
+            await until(asked.due)
         history.was_answered()
         return answer
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 WAIT_MAX_S = 30
 LOOK_EVERY_MS = 5
@@ -18,3 +19,9 @@ async def soon(event: asyncio.Event) -> None:
     """Return as soon as `event` is set; fail after WAIT_MAX_S."""
     async with asyncio.timeout(WAIT_MAX_S):
         await event.wait()
+
+
+async def until(instant: datetime) -> None:
+    """Return once the clock has come to it: a loop's timers may be a moment early."""
+    while (left := instant - datetime.now(UTC)).total_seconds() > 0:  # noqa: ASYNC110 - it is time that is waited for
+        await asyncio.sleep(left.total_seconds())
