@@ -1,7 +1,8 @@
 """Doing at once what many ask for one by one, without making anybody wait for company.
 
-Self-clocking: what arrives while a run is on its way goes into the next one, which starts as soon
-as that one has returned. A lone item is run at once; under load the runs grow (docs/benchmarks.md).
+Self-clocking: what arrives while a run is on its way goes into the next one, which starts once that
+one has returned and the loop brings nobody else. A lone item is run at once; under load the runs
+grow (docs/benchmarks.md).
 """
 
 import asyncio

@@ -10,10 +10,13 @@ if sys.platform == "win32":
 else:
     from uvloop import new_event_loop
 
+from abaxus_core.kernel import collector
+
 T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end on a loop of its own, as asyncio.run does."""
+    collector.look_rarely()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(work)

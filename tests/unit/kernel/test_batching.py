@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from abaxus_core.kernel.batching import Batcher, Full
+from abaxus_core.kernel.batching import TURNS_MAX, Batcher, Full
 from tests.support.waiting import WAIT_MAX_S, soon
 
 
@@ -45,10 +45,34 @@ class Cut(Gated):
         return results
 
 
+async def _one_by_one(batcher: Batcher[int, str], count: int) -> None:
+    """Submit so many, one in each turn of the loop, and wait for all."""
+    submitted = []
+    for item in range(count):
+        submitted.append(asyncio.create_task(batcher.submit(item)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*submitted)
+
+
 async def _settle() -> None:
     """Let every task go as far as it can without the gate."""
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+async def test_what_the_loop_brings_turn_by_turn_comes_along() -> None:
+    run = Gated()
+    run.gate.set()
+    await _one_by_one(run.batcher(), 10)
+    assert run.runs == [list(range(10))]
+
+
+async def test_nobody_waits_long_for_company() -> None:
+    run = Gated()
+    run.gate.set()
+    await _one_by_one(run.batcher(), 3 * TURNS_MAX)
+    assert [item for each in run.runs for item in each] == list(range(3 * TURNS_MAX))
+    assert len(run.runs[0]) <= TURNS_MAX + 1
 
 
 async def test_a_lone_item_runs_at_once() -> None:
