@@ -59,7 +59,9 @@ def _common() -> list[Processor]:
 def _rendering(format: Literal["json", "text"]) -> list[Processor]:  # noqa: A002 - as the setting
     if format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_as_json)]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # structlog's own choice would show the local variables of every frame, secrets among them.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
 
 
 def _as_json(event: EventDict, **_options: Any) -> str:

@@ -1,6 +1,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import structlog
@@ -54,3 +55,22 @@ def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("info", "text")
     structlog.get_logger().info("started", port=8080)
     assert "port=8080" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format_", ["json", "text"])
+def test_a_traceback_shows_no_variables(
+    capsys: pytest.CaptureFixture[str], format_: Literal["json", "text"]
+) -> None:
+    log.configure("info", format_)
+    key = "hunter" + str(2)
+
+    def fail(_key: str) -> None:
+        raise RuntimeError("no such thing")
+
+    try:
+        fail(key)
+    except RuntimeError:
+        structlog.get_logger().exception("failed")
+    written = capsys.readouterr().err
+    assert "no such thing" in written
+    assert key not in written
