@@ -134,6 +134,7 @@ async def test_more_than_may_wait_are_refused_at_once(
 ) -> None:
     monkeypatch.setattr(lane, "LOOKS_WAITING_MAX", 2)
     reader = Reader(catalogue)
+    await reader.check()
     async with holding(databases.dsn, NOBODY_LOOKS):
         early = asyncio.create_task(reader.check())
         await eventually(are_waiting, databases.test, 1)
