@@ -23,6 +23,7 @@ from abaxus_core.kernel.redis_commands import RedisAway, Refused
 from abaxus_core.kernel.redis_link import RedisLink, Told
 from abaxus_core.services.entitlements.access import Asked, Snapshots
 from abaxus_core.services.entitlements.kept_values import Values, written
+from abaxus_core.services.entitlements.worth import Worth
 from abaxus_core.services.request_times import NS_PER_SECOND
 from abaxus_core.services.telemetry import Telemetry
 
@@ -77,6 +78,7 @@ class RedisCache:
         self._telemetry = telemetry
         self._ttl_ms = redis.ttl // timedelta(milliseconds=1)
         self._values = Values()
+        self._worth = Worth(self._ttl_ms * NS_PER_MS)
         self._filling: set[str] = set()
         self._fills: set[asyncio.Task[None]] = set()
 
@@ -124,11 +126,13 @@ class RedisCache:
         return self._values.read(asked.customer_id, told.reply, told.run_id, self._clock())
 
     async def _begin_fill(self, customer_id: str, key: str) -> None:
-        """Take the lease, if nobody here has it; whoever gets it fills beside the answer.
+        """Take the lease, if that is worth it and nobody here has it; who gets it fills beside.
 
         Who does not get it fills nothing and waits for nobody.
         """
         if customer_id in self._filling or len(self._filling) >= FILLS_MAX:
+            return
+        if not self._worth.missed(customer_id):
             return
         self._filling.add(customer_id)
         lease = None
