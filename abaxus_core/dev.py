@@ -24,6 +24,7 @@ from abaxus_core.kernel import (
     child_processes,
     config,
     embedded_postgres,
+    http_transport,
     log,
     migrations,
     server_user,
@@ -166,11 +167,12 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 async def _ready(url: str, *processes: asyncio.subprocess.Process) -> None:
     """Return once the API answers its health check; raise if a process ends before."""
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(READY_TIMEOUT_S):
+    api = httpx.AsyncClient(transport=http_transport.network(), trust_env=False)
+    async with api as client, asyncio.timeout(READY_TIMEOUT_S):
         while True:
             if any(process.returncode is not None for process in processes):
                 raise ConfigurationError(["a process ended before it was ready, see above"])
-            with contextlib.suppress(httpx.TransportError, OSError):
+            with contextlib.suppress(httpx.TransportError):
                 if (await client.get(f"{url}/healthz")).is_success:
                     return
             await asyncio.sleep(POLL_MS / 1000)

@@ -13,6 +13,7 @@ import msgspec
 
 from abaxus_core.errors import AbaxusError
 from abaxus_core.importer.source import Fault, Record
+from abaxus_core.kernel import http_transport
 
 PATH: Final = "/v1/events/batch"
 PATIENCE_MS: Final = 900_000
@@ -88,7 +89,7 @@ class Sender:
             base_url=url,
             headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
             timeout=REQUEST_TIMEOUT_S,
-            limits=httpx.Limits(max_connections=connections_max),
+            transport=http_transport.network(connections_max),
             trust_env=False,
         )
         self._waits = waits
@@ -131,9 +132,6 @@ class Sender:
             return await self._http.post(PATH, content=body)
         except httpx.TransportError as error:
             return error
-        except OSError as error:
-            # So ends a connection whose other side dies before httpx has looked at its address.
-            return httpx.ConnectError(str(error))
 
     async def _wait(self, attempt: int, answer: httpx.Response | httpx.TransportError) -> int:
         """Return how many milliseconds went by since the attempt began, as far as is known."""

@@ -11,6 +11,8 @@ from typing import Final
 
 import httpx
 
+from abaxus_core.kernel import http_transport
+
 CONNECT_TIMEOUT_S: Final = 5
 READ_TIMEOUT_S: Final = 60
 CONNECTIONS_MAX: Final = 20
@@ -52,7 +54,9 @@ async def open_client(
     """The client. For tests only: `plain_loopback` adds http and https to this machine, `network`
     carries what is allowed in place of the real one.
     """
-    transport = _PinnedTransport(hosts, network or _network(), plain_loopback=plain_loopback)
+    transport = _PinnedTransport(
+        hosts, network or http_transport.network(CONNECTIONS_MAX), plain_loopback=plain_loopback
+    )
     async with httpx.AsyncClient(
         transport=transport,
         headers={"User-Agent": "abaxus", "Accept-Encoding": "identity"},
@@ -61,11 +65,6 @@ async def open_client(
         trust_env=False,
     ) as client:
         yield client
-
-
-def _network() -> httpx.AsyncHTTPTransport:
-    limits = httpx.Limits(max_connections=CONNECTIONS_MAX)
-    return httpx.AsyncHTTPTransport(trust_env=False, retries=0, limits=limits)
 
 
 class _PinnedTransport(httpx.AsyncBaseTransport):

@@ -104,7 +104,7 @@ class Feeder:
                 answer = await client.post(
                     "/v1/events/batch", json={"events": parcel.events}, headers=bearer(self.key)
                 )
-        except (httpx.TransportError, OSError):
+        except httpx.TransportError:
             self.interrupted += 1
             return False
         if answer.status_code in (429, 500, 503):

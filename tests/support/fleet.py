@@ -12,6 +12,7 @@ from typing import Literal
 import httpx
 import msgspec
 
+from abaxus_core.kernel.http_transport import network
 from tests.support.fleet_process import Ended, Kill, Kind, Start
 from tests.support.ports import free_port
 from tests.support.servers import ASGI_SERVER
@@ -95,14 +96,17 @@ class Fleet:
         """What speaks to the API on `port`, whichever process that is."""
         if port not in self.clients:
             self.clients[port] = httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_S, trust_env=False
+                base_url=f"http://127.0.0.1:{port}",
+                timeout=TIMEOUT_S,
+                transport=network(),
+                trust_env=False,
             )
         return self.clients[port]
 
     async def is_ready(self, member: Member) -> bool:
         try:
             return (await self.client(member.port).get("/healthz")).status_code == 200
-        except (httpx.TransportError, OSError):
+        except httpx.TransportError:
             return False
 
     async def _end(self, pid: int) -> None:

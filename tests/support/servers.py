@@ -14,6 +14,7 @@ import httpx
 
 from abaxus_core.http import server
 from abaxus_core.kernel.config import AsgiServer
+from abaxus_core.kernel.http_transport import network
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -65,7 +66,9 @@ async def client_of(
 
 def client_at(url: str, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
     """What speaks to the server at `url`."""
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+    return httpx.AsyncClient(
+        base_url=url, headers=headers, timeout=TIMEOUT_S, transport=network(), trust_env=False
+    )
 
 
 async def listens(port: int) -> bool:
