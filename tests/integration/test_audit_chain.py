@@ -11,7 +11,7 @@ from tests.support.audit_chain import found_in, write_entries
 from tests.support.clock import FakeClock
 from tests.support.metering import context_of, fetch
 
-FORGED = r"'\x01' || substr(previous_hash, 2)"
+FORGED = "set_byte(previous_hash, 0, 255 - get_byte(previous_hash, 0))"
 SLIP_IN = """
     INSERT INTO audit_log (audit_id, at, actor, action, object_type, object_id, data)
     SELECT 'aud_forged', at, actor, action, object_type, object_id, data
