@@ -20,7 +20,7 @@ FILL = (
     """,
     """
     INSERT INTO metrics (metric_id, metric_key, name, aggregation, value_type, created_at)
-    SELECT 'met_' || n, 'm' || n, 'm', 'sum', 'decimal', now() FROM generate_series(1, 500) AS n
+    SELECT 'met_' || n, 'm' || n, 'm', 'sum', 'decimal', now() FROM generate_series(1, 5000) AS n
     """,
     """
     INSERT INTO reservation_tallies (customer_no, feature_key, held)
