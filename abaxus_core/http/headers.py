@@ -1,7 +1,7 @@
 """The headers of a request, as the server read them; text only where somebody looks."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import TypeVar, overload
 
 D = TypeVar("D")
 
@@ -16,7 +16,11 @@ class Headers(Mapping[str, str]):
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         self._raw = dict(raw)
 
-    def get(self, name: str, default: D | None = None) -> str | D | None:  # type: ignore[override]
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+    @overload
+    def get(self, name: str, /, default: str | D) -> str | D: ...
+    def get(self, name: str, /, default: str | D | None = None) -> str | D | None:
         """Without the exception that Mapping's raises inside for what is not there."""
         value = self._raw.get(name.encode(_ENCODING))
         return default if value is None else value.decode(_ENCODING)

@@ -23,6 +23,7 @@ from abaxus_core.kernel import outbound
 from abaxus_core.plugin.payments import RefundRequest
 from tests.support.ports import free_port
 from tests.support.providers import SPECS, opened
+from tests.support.servers import listens
 
 ROOT = Path(__file__).parents[2]
 PEERS = Path(os.environ.get("ABAXUS_TEST_PEERS", ROOT / ".peers"))
@@ -55,16 +56,6 @@ async def running(*command: str | Path, port: int) -> AsyncIterator[str]:
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-async def listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
 
 
 class WithoutTheUnknown(httpx.AsyncBaseTransport):

@@ -106,12 +106,9 @@ async def test_what_one_process_has_read_another_is_told(here: Replica, there: R
 async def test_no_value_is_believed_longer_than_its_ttl_from_its_lease_on(
     here: Replica, server: CacheServer
 ) -> None:
-    here.reader.fills.clear()
-    await here.check("acme", "calls")
-    await soon(here.reader.has_read)
+    await reads_slowly(here)
     left_of_lease = await ttl_ms(server)
-    here.reader.fills.set()
-    await eventually(here.filling_ended)
+    await fills(here)
     assert here.counted("fills") == {"stored": 1}
     assert 0 < await ttl_ms(server) <= left_of_lease <= 60_000
 
@@ -125,6 +122,19 @@ async def test_a_value_ends_by_itself(acme: Api, process: Process, server: Cache
             return await limit(here) == 150
 
         await eventually(is_new)
+
+
+async def reads_slowly(process: Replica) -> None:
+    """A check of acme begins a fill, which has read PostgreSQL and waits with what it read."""
+    process.reader.fills.clear()
+    await process.check("acme", "calls")
+    await soon(process.reader.has_read)
+
+
+async def fills(process: Replica) -> None:
+    """What waits is written, if it still may be."""
+    process.reader.fills.set()
+    await eventually(process.filling_ended)
 
 
 async def test_a_change_is_seen_by_the_next_check_anywhere(
@@ -143,13 +153,10 @@ async def test_who_read_before_a_change_fills_nothing_after_it(
     acme: Api, here: Replica, there: Replica
 ) -> None:
     """Lease taken, old grants read, change, invalidation, and only then the fill."""
-    here.reader.fills.clear()
-    await here.check("acme", "calls")
-    await soon(here.reader.has_read)
+    await reads_slowly(here)
     await grant(acme, "b", 50)
     await told(there)
-    here.reader.fills.set()
-    await eventually(here.filling_ended)
+    await fills(here)
     assert here.counted("fills") == {"overtaken": 1}
     assert await limit(there) == 150
 
@@ -157,19 +164,15 @@ async def test_who_read_before_a_change_fills_nothing_after_it(
 async def test_a_later_lease_is_not_filled_by_an_earlier_reader(
     acme: Api, here: Replica, there: Replica
 ) -> None:
-    here.reader.fills.clear()
-    await here.check("acme", "calls")
-    await soon(here.reader.has_read)
+    await reads_slowly(here)
     await grant(acme, "b", 50)
     await told(there)
     there.reader.fills.clear()
     assert await limit(there) == 150
     await soon(there.reader.has_read)
-    here.reader.fills.set()
-    await eventually(here.filling_ended)
+    await fills(here)
     assert here.counted("fills") == {"overtaken": 1}
-    there.reader.fills.set()
-    await eventually(there.filling_ended)
+    await fills(there)
     assert there.counted("fills") == {"stored": 1}
     assert await limit(here) == 150
 
@@ -178,25 +181,20 @@ async def test_a_reader_slower_than_the_ttl_fills_nothing(
     acme: Api, process: Process, server: CacheServer
 ) -> None:
     async with process(ttl=SHORT) as here:
-        here.reader.fills.clear()
-        await here.check("acme", "calls")
-        await soon(here.reader.has_read)
+        await reads_slowly(here)
 
         async def has_ended() -> bool:
             return await server.ask("EXISTS", KEY) == b":0"
 
         await eventually(has_ended)
-        here.reader.fills.set()
-        await eventually(here.filling_ended)
+        await fills(here)
         assert here.counted("fills") == {"overtaken": 1}
 
 
 async def test_while_somebody_fills_the_others_wait_for_nobody(
     here: Replica, there: Replica
 ) -> None:
-    here.reader.fills.clear()
-    await here.check("acme", "calls")
-    await soon(here.reader.has_read)
+    await reads_slowly(here)
     assert await limit(there) == 100
     assert await limit(here) == 100
     assert there.counted("reads") == {"unusable": 1}
@@ -225,14 +223,11 @@ async def test_after_a_flush_each_customer_is_read_for_the_cache_once(
 async def test_a_flush_between_lease_and_fill_leaves_nothing(
     acme: Api, here: Replica, there: Replica, server: CacheServer
 ) -> None:
-    here.reader.fills.clear()
-    await here.check("acme", "calls")
-    await soon(here.reader.has_read)
+    await reads_slowly(here)
     await server.flush()
     await grant(acme, "b", 50)
     await told(there)
-    here.reader.fills.set()
-    await eventually(here.filling_ended)
+    await fills(here)
     assert await limit(there) == 150
 
 
@@ -255,9 +250,7 @@ async def test_what_a_restarted_server_has_of_its_last_life_is_not_believed(
 async def test_a_lease_of_a_last_life_fills_nothing_that_is_believed(
     acme: Api, here: Replica, there: Replica, server: CacheServer
 ) -> None:
-    here.reader.fills.clear()
-    await here.check("acme", "calls")
-    await soon(here.reader.has_read)
+    await reads_slowly(here)
     assert await server.ask("SAVE") == b"+OK"
     await grant(acme, "b", 50)
     await told(there)
@@ -265,8 +258,7 @@ async def test_a_lease_of_a_last_life_fills_nothing_that_is_believed(
     await server.restart()
     assert await server.ask("EXISTS", KEY) == b":1", "else the dump was not loaded"
     await noticed_all(last_life, here, there)
-    here.reader.fills.set()
-    await eventually(here.filling_ended)
+    await fills(here)
     assert here.counted("fills") == {"stored": 1}
     assert await limit(there) == 150
 
@@ -326,13 +318,10 @@ async def test_a_value_of_before_the_change_has_ended_when_it_is_answered(
 ) -> None:
     async with process(ttl=SHORT) as here, process(ttl=SHORT) as there:
         await here.redis.changes.close()
-        there.reader.fills.clear()
-        await there.check("acme", "calls")
-        await soon(there.reader.has_read)
+        await reads_slowly(there)
         await grant(acme, "b", 50)
         answered = asyncio.create_task(told(here))
-        there.reader.fills.set()
-        await eventually(there.filling_ended)
+        await fills(there)
         await answered
         assert await limit(there) == 150
 

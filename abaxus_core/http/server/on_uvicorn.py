@@ -83,7 +83,7 @@ class _Connection(HttpToolsProtocol):
     uvicorn itself gives a head neither: its idle time ends with the first byte, whatever follows.
     """
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._pending = 0
         self._wait_for_head(self.loop.time() + KEEP_ALIVE_TIMEOUT_S)

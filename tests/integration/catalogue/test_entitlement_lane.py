@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,8 @@ class Reader:
     async def watch(self) -> None:
         """Count on the connection there is now."""
         async with self._pinned.connection(lane.LOOK_TIMEOUT_S) as conn:
-            conn.add_query_logger(self._count)  # type: ignore[attr-defined]
+            watched: Any = conn
+            watched.add_query_logger(self._count)
 
     def _count(self, _record: object) -> None:
         self.looks += 1

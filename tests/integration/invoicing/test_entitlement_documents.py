@@ -13,7 +13,7 @@ from abaxus_core.repositories.entitlement_documents import decoded
 from abaxus_core.services import amendments
 from abaxus_core.services.entitlements import documents
 from abaxus_core.services.entitlements.documents import resolve
-from abaxus_core.services.work import SYSTEM, perform
+from abaxus_core.services.work import SYSTEM, Work, perform
 from tests.support.books import CALLS, PER_CALL, Books, next_job
 from tests.support.clock import FakeClock
 from tests.support.locks import are_waiting, holding
@@ -242,8 +242,8 @@ async def test_changes_of_many_customers_wait_in_no_circle(
 async def test_a_change_that_is_rolled_back_tells_nobody(books: Books, subscription: str) -> None:
     before = await stored(books)
 
-    async def step(work: object) -> None:
-        work.entitled.add("acme")  # type: ignore[attr-defined]
+    async def step(work: Work) -> None:
+        work.entitled.add("acme")
         raise LookupError
 
     with pytest.raises(LookupError):
