@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 
 from abaxus_core.domain.decimals import check_not_negative, plain
+from abaxus_core.domain.entitlement_documents import Snapshot
 from abaxus_core.domain.entitlements import Combined, EntitlementType, allows
 from abaxus_core.errors import InvalidInput
 from abaxus_core.http import codec
@@ -15,6 +16,7 @@ from abaxus_core.http.answers import Answer, answer
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.schemas import DECIMAL_OUT
 from abaxus_core.http.texts import Key
+from abaxus_core.kernel.kept import Kept
 from abaxus_core.services.entitlements import checks
 from abaxus_core.services.entitlements.checks import Told
 
@@ -23,6 +25,8 @@ FEATURES_MAX: Final = 100
 Number: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema=DECIMAL_OUT)]
 """A decimal that is text already: answers of the hot path are encoded as they are."""
 
+ANSWERS_KEPT_MAX: Final = 2_048
+
 _FRESH: Final = frozenset({"no-cache", "no-store", "max-age=0"})
 
 
@@ -30,7 +34,7 @@ class OfCustomer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     customer_id: codec.CallerId
 
 
-class OfFeature(OfCustomer, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OfFeature(OfCustomer, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_hash=True):
     """`quantity`: may so much more be used?"""
 
     feature_key: Key
@@ -94,6 +98,10 @@ class Entitlements(msgspec.Struct, frozen=True, kw_only=True):
     entitlements: list[Entitlement]
 
 
+# Answers to the checks asked last: the same while a cache gives the same snapshot.
+_answers: Final = Kept[OfFeature, tuple[Snapshot, Answer]](ANSWERS_KEPT_MAX)
+
+
 async def resolve(call: Call[None, OfCustomer]) -> Answer:
     customer_id = call.query.customer_id
     told = await checks.resolve(call.context, customer_id, fresh=_fresh(call.headers))
@@ -102,7 +110,7 @@ async def resolve(call: Call[None, OfCustomer]) -> Answer:
         Entitlements(
             customer_id=customer_id,
             resolved_at=told.as_of,
-            entitlements=[Entitlement(**_fields(one, None)) for one in told.combined],
+            entitlements=[Entitlement(**_fields(one, None)) for one in told.combined()],
         ),
     )
 
@@ -111,10 +119,15 @@ async def check(call: Call[None, OfFeature]) -> Answer:
     query = call.query
     _check_quantity(query.quantity, "quantity")
     told = await _checked(call, query.customer_id, (query.feature_key,))
-    fields = _fields(told.combined[0], query.quantity)
-    return answer(
+    known = _answers.get(query)
+    if known is not None and known[0] is told.snapshot:
+        return known[1]
+    fields = _fields(told.combined()[0], query.quantity)
+    given = answer(
         200, CheckedEntitlement(customer_id=query.customer_id, as_of=told.as_of, **fields)
     )
+    _answers.put(query, (told.snapshot, given))
+    return given
 
 
 async def check_many(call: Call[AskedFeatures, None]) -> Answer:
@@ -130,7 +143,7 @@ async def check_many(call: Call[AskedFeatures, None]) -> Answer:
             as_of=told.as_of,
             entitlements=[
                 Entitlement(**_fields(one, each.quantity))
-                for one, each in zip(told.combined, asked.features, strict=True)
+                for one, each in zip(told.combined(), asked.features, strict=True)
             ],
         ),
     )

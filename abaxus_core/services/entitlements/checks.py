@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from abaxus_core.domain.entitlement_documents import combined
+from abaxus_core.domain.entitlement_documents import Snapshot, combined
 from abaxus_core.domain.entitlements import Combined
 from abaxus_core.services.customers import no_such_customer
 from abaxus_core.services.entitlements.access import Asked
@@ -17,10 +17,19 @@ from abaxus_core.services.work import Context
 
 
 class Told(msgspec.Struct, frozen=True):
-    """`as_of`: the instant that grants and usage are told for."""
+    """What a snapshot says of some features. While a cache gives the same one, so does a check."""
 
-    as_of: datetime
-    combined: Sequence[Combined]
+    snapshot: Snapshot
+    feature_keys: tuple[str, ...] | None
+
+    @property
+    def as_of(self) -> datetime:
+        """The instant that grants and usage are told for."""
+        return self.snapshot.as_of
+
+    def combined(self) -> Sequence[Combined]:
+        """What it amounts to, in the order asked."""
+        return combined(self.snapshot, self.feature_keys, self.as_of)
 
 
 async def resolve(context: Context, customer_id: str, *, fresh: bool = False) -> Told:
@@ -45,4 +54,4 @@ async def _told(context: Context, asked: Asked, fresh: bool) -> Told:
     snapshot = await context.entitlements.snapshot(asked, fresh=fresh)
     if snapshot is None:
         raise no_such_customer(asked.customer_id)
-    return Told(snapshot.as_of, combined(snapshot, asked.feature_keys, snapshot.as_of))
+    return Told(snapshot, asked.feature_keys)
