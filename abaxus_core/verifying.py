@@ -14,6 +14,7 @@ from rich.text import Text
 
 from abaxus_core import app
 from abaxus_core.domain.audit_seals import Head
+from abaxus_core.kernel.clock import system_clock
 from abaxus_core.kernel.database import MODES
 from abaxus_core.services.verification.run import Meter, Report, Unseen, everything, one
 from abaxus_core.shell import run, table
@@ -47,7 +48,7 @@ async def _verify(mode: str, invoice_id: str | None) -> Report:
         if invoice_id is not None:
             return await one(database, invoice_id)
         with _shown() as meter:
-            return await everything(database, meter)
+            return await everything(database, meter, now=system_clock())
 
 
 def _fields(report: Report) -> dict[str, object]:

@@ -14,6 +14,7 @@ Invariant: TypeAlias = Literal[
     "event_once",
     "event_in_partition",
     "rollup_matches_events",
+    "entitlements_as_granted",
     "paid_once",
     "numbers_gapless",
     "audit_chain_whole",

@@ -15,6 +15,7 @@ _sql = queries("entitlement_documents")
 _begin = _sql.exec("begin")
 _claim = _sql.many("claim")
 _store = _sql.exec("store")
+_stored = _sql.many("stored")
 _look = _sql.many("look")
 
 _Window: TypeAlias = tuple[int, str, date, date, date, date]
@@ -71,6 +72,13 @@ async def store(conn: Connection, documents: Sequence[Document]) -> None:
         [document.customer_no for document in documents],
         [_encoder.encode(document).decode() for document in documents],
     )
+
+
+async def stored(conn: Connection, customer_nos: Sequence[int]) -> dict[int, Document]:
+    """The documents of these customers by number, where there is one that this release reads."""
+    rows = await _stored(conn, customer_nos)
+    found = {row["customer_no"]: decoded(row["document"]) for row in rows}
+    return {number: document for number, document in found.items() if document is not None}
 
 
 def decoded(text: str) -> Document | None:

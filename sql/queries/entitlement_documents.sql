@@ -24,6 +24,13 @@ SET document = made.document::jsonb
 FROM unnest($1::integer[], $2::text[]) AS made (customer_no, document)
 WHERE d.customer_no = made.customer_no;
 
+-- name: stored :many
+-- params: $1 customer_nos int4[]
+-- why: what is kept of some customers, to be held against what it follows from
+SELECT customer_no, document
+FROM entitlement_documents
+WHERE customer_no = ANY ($1) AND document IS NOT NULL;
+
 -- name: look :many
 -- params: $1 customer_id text[], $2 known_version int8[], $3 window int4[], $4 metric_no int4[], $5 aggregation text[], $6 from_day date[], $7 first_day date[], $8 after_day date[], $9 to_day date[]
 -- why: all checks that wait, in one statement, so that version and usage are of one instant; probes share a few windows, numbered from 1, which are sent once; a document only where its version is not the known one; usage by usage_daily's primary key: the aggregate of the days [first, after), and stamps that tell whether events were added to the days before and after

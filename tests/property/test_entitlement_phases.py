@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaxus_core.domain.amendments import Amendment, AmendmentType
+from abaxus_core.domain.entitlement_agreement import disagreement
 from abaxus_core.domain.entitlement_documents import Document, place_at
 from abaxus_core.domain.entitlement_phases import Catalogue, Held, document_of
 from abaxus_core.domain.lives import (
@@ -164,3 +165,16 @@ def test_fewer_phases_say_less_and_nothing_else(
     part = document_of(1, held, CATALOGUE, now=now, phases_max=phases_max)
     assert part.phases == whole.phases[:phases_max]
     assert all(one.running != other.running for one, other in pairwise(whole.phases))
+
+
+@settings(max_examples=HISTORIES // 8)
+@given(customers(), st.sampled_from([timedelta(), 6 * HOUR, 3 * DAY, 20 * DAY]), st.integers(1, 64))
+def test_documents_made_at_different_times_grant_the_same(
+    drawn: tuple[datetime, list[Held]], waited: timedelta, phases_max: int
+) -> None:
+    now, held = drawn
+    earlier = document_of(1, held, CATALOGUE, now=now, phases_max=phases_max)
+    assert (
+        disagreement(earlier, document_of(1, held, CATALOGUE, now=now + waited), now + waited)
+        is None
+    )

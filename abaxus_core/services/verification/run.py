@@ -5,6 +5,7 @@ issued: what is compared is of one instant, and no snapshot grows old.
 """
 
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Final, Protocol
 
 import msgspec
@@ -19,6 +20,7 @@ from abaxus_core.repositories.verification import Span
 from abaxus_core.services import invoicing
 from abaxus_core.services.verification import (
     audit_chain,
+    entitlements,
     events,
     invoices,
     numbers,
@@ -53,8 +55,11 @@ class Meter(Protocol):
     def moved(self, count: int) -> None: ...
 
 
-async def everything(database: Database, meter: Meter) -> Report:
-    """Look at all invoices, events and rollups of a mode, at the numbers and the audit log."""
+async def everything(database: Database, meter: Meter, *, now: datetime) -> Report:
+    """Look at all invoices, events and rollups of a mode, at the numbers and the audit log.
+
+    Entitlements are looked at from `now` on.
+    """
     run = _Run(database, meter)
     async with database.connection() as conn:
         sizes = await verification.sizes(conn)
@@ -63,7 +68,7 @@ async def everything(database: Database, meter: Meter) -> Report:
     await run.step(numbers.findings)
     last_no = 0
     while span := await _next_span(database, last_no):
-        await run.step(run.of_customers(span))
+        await run.step(run.of_customers(span, now))
         last_no = span.last_no
     return run.report()
 
@@ -132,7 +137,9 @@ class _Run:
                 return
             self._findings.append(finding)
 
-    def of_customers(self, span: Span) -> Callable[[Connection], AsyncIterator[Finding]]:
+    def of_customers(
+        self, span: Span, now: datetime
+    ) -> Callable[[Connection], AsyncIterator[Finding]]:
         async def findings(conn: Connection) -> AsyncIterator[Finding]:
             async for finding in events.findings(conn, span, self._saw_events):
                 yield finding
@@ -141,6 +148,8 @@ class _Run:
                     yield finding
                 self._saw_invoices(page)
             async for finding in periods.findings(conn, span):
+                yield finding
+            async for finding in entitlements.findings(conn, span, now=now):
                 yield finding
 
         return findings

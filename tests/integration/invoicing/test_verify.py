@@ -39,7 +39,7 @@ METRICS = (
 
 
 async def report_of(books: Books) -> Report:
-    return await everything(books.context.database, Unseen())
+    return await everything(books.context.database, Unseen(), now=books.context.clock())
 
 
 async def corrupt(books: Books, statement: str) -> None:
@@ -60,8 +60,11 @@ async def lived(books: Books, clock: FakeClock) -> Books:
     tiers = [{"up_to": 10, "unit_price": "0.5"}, {"up_to": None, "unit_price": "0.1"}]
     tiered = {"pricing_model": "tiered", "metric_key": "api_calls", "tiers": tiers}
     fee = {**BASE_FEE, "billing": "in_advance"}
-    await books.plan(fee, tiered, PER_SEAT, PER_REGION, LATENCY)
-    await books.plan(fee, tiered, PER_SEAT, PER_REGION, LATENCY, plan_id="scale")
+    limit = {"type": "limit", "feature_key": "calls", "metric_key": "api_calls", "limit": 100}
+    await books.plan(fee, tiered, PER_SEAT, PER_REGION, LATENCY, entitlements=[limit])
+    await books.plan(
+        fee, tiered, PER_SEAT, PER_REGION, LATENCY, plan_id="scale", entitlements=[limit]
+    )
     method = {"provider_customer_id": "cus_1", "provider_payment_method": "pm_ok"}
     await books.customer(payment_method=method)
     await books.customer("idle")
@@ -263,7 +266,21 @@ MUTATIONS: dict[str, tuple[str, set[str]]] = {
     ),
     "a subscription's start": (
         "UPDATE subscriptions SET start_at = start_at - interval '1 month'",
-        {"period_billed_as_rated"},
+        {"period_billed_as_rated", "entitlements_as_granted"},
+    ),
+    "what a plan grants": (
+        (
+            "UPDATE price_plan_versions SET entitlements ="
+            " replace(entitlements::text, '100', '900')::jsonb"
+        ),
+        {"entitlements_as_granted"},
+    ),
+    "a resolved document": (
+        (
+            "UPDATE entitlement_documents SET document = jsonb_set(document, '{phases}',"
+            """ '[{"until": null, "running": []}]') WHERE customer_no = 1"""
+        ),
+        {"entitlements_as_granted"},
     ),
     "a payment's amount": (
         "UPDATE payments SET amount_minor = amount_minor - 1",
