@@ -1,9 +1,9 @@
-"""Usage at an edge of a period that goes on being used: what of it is settled, and the proof.
+"""A raw part to which events go on being added: what of it is settled, and what proves it current.
 
-A stamp is the count and digest of all events of the days that an edge lies in: sums over events,
+A stamp is the count and digest of all events of the days that a raw part lies in: sums over events,
 which are only ever added. So where those of what was settled and of what came since add up to the
-stamp, nothing came but that, and the two values together are the edge's. Where they do not add up
-(an event came late, or too many came), the edge has to be read anew. Reading is the services'.
+stamp, nothing came but that, and the two values together are the part's. Where they do not add up
+(an event came late, or too many came), the part has to be read anew. Reading is the services'.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ SETTLED_AFTER: Final = (
 UNSETTLED_MAX: Final = 64
 
 
-class Edge(msgspec.Struct, frozen=True, kw_only=True):
-    """A period's part that is counted from raw events, and the UTC days that it lies in."""
+class RawPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a measure is counted from raw events, and the whole UTC days that it lies in."""
 
     aggregation: Aggregation
-    part: Period
+    period: Period
     days: Period
 
 
@@ -46,10 +46,10 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """What lies in an edge before `since`.
+    """What lies in a raw part before `since`.
 
-    `before` has its value, and the count and digest of all events of the edge's days but those that
-    lie in the edge from `since` on.
+    `before` has its value, and the count and digest of all events of the part's days but those that
+    lie in the part from `since` on.
     """
 
     since: datetime
@@ -57,7 +57,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """An edge's value while its days have this stamp; None without events.
+    """A raw part's value while its days have this stamp; None without events.
 
     `settled` is None where the value does not follow from those of parts.
     """
@@ -67,35 +67,35 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     settled: Settled | None
 
 
-def stretches(edge: Edge, now: datetime, settled: Settled | None) -> list[Period]:
-    """Return in which parts to read what of an edge is not settled; it may be where they meet.
+def stretches(part: RawPart, now: datetime, settled: Settled | None) -> list[Period]:
+    """Return in which parts to read what of a raw part is not settled; it may be where they meet.
 
     >>> from datetime import UTC
     >>> first = Period(start=datetime(2026, 4, 1, tzinfo=UTC), end=datetime(2026, 4, 2, tzinfo=UTC))
-    >>> part = Period(start=datetime(2026, 4, 1, 6, tzinfo=UTC), end=first.end)
-    >>> edge = Edge(aggregation="sum", part=part, days=first)
-    >>> found = stretches(edge, datetime(2026, 4, 1, 6, 5, tzinfo=UTC), None)
+    >>> period = Period(start=datetime(2026, 4, 1, 6, tzinfo=UTC), end=first.end)
+    >>> part = RawPart(aggregation="sum", period=period, days=first)
+    >>> found = stretches(part, datetime(2026, 4, 1, 6, 5, tzinfo=UTC), None)
     >>> [f"{each.start:%H:%M:%S}" for each in found]
     ['06:00:00', '06:04:00', '06:04:50', '06:04:59']
     """
-    if edge.aggregation not in ADDITIVE:
-        return [edge.part]
-    start, end = edge.part.start if settled is None else settled.since, edge.part.end
+    if part.aggregation not in ADDITIVE:
+        return [part.period]
+    start, end = part.period.start if settled is None else settled.since, part.period.end
     marks = [mark for mark in (now - age for age in SETTLED_AFTER) if start < mark < end]
     boundaries = [start, *marks, end]
     return [Period(start=one, end=other) for one, other in pairwise(boundaries) if one < other]
 
 
 def reading(
-    edge: Edge, days: Tally, read: Sequence[tuple[Period, Tally]], settled: Settled | None
+    part: RawPart, days: Tally, read: Sequence[tuple[Period, Tally]], settled: Settled | None
 ) -> Reading | None:
-    """Return what an edge's days and stretches, all of one instant, come to.
+    """Return what a raw part's days and stretches, all of one instant, come to.
 
     None where events have come that are neither in the stretches nor settled.
     """
     stamp = stamp_of(days)
     tallies = [tally for _, tally in read]
-    if edge.aggregation not in ADDITIVE:
+    if part.aggregation not in ADDITIVE:
         (whole,) = tallies
         return Reading(stamp=stamp, value=whole.value, settled=None)
     if settled is not None and stamp_of(settled.before, *tallies) != stamp:
@@ -104,25 +104,25 @@ def reading(
     recent = tallies[place:]
     known = () if settled is None else (settled.before,)
     before = Tally(
-        _joined(edge.aggregation, (*known, *tallies[:place])),
+        _joined(part.aggregation, (*known, *tallies[:place])),
         days.event_count - sum(tally.event_count for tally in recent),
         days.digest - sum(tally.digest for tally in recent),
     )
     return Reading(
         stamp=stamp,
-        value=_joined(edge.aggregation, (before, *recent)),
-        settled=Settled(since=read[place][0].start if recent else edge.part.end, before=before),
+        value=_joined(part.aggregation, (before, *recent)),
+        settled=Settled(since=read[place][0].start if recent else part.period.end, before=before),
     )
 
 
-def caught_up(edge: Edge, settled: Settled, recent: Tally, stamp: str) -> Reading | None:
-    """Return an edge's reading when its days had `stamp`, from what it has since it was settled.
+def caught_up(part: RawPart, settled: Settled, recent: Tally, stamp: str) -> Reading | None:
+    """Return a raw part's reading when its days had `stamp`, from what it has since it was settled.
 
     `recent` may be of another instant, and need not be complete: None where it does not add up.
     """
     if stamp_of(settled.before, recent) != stamp:
         return None
-    value = _joined(edge.aggregation, (settled.before, recent))
+    value = _joined(part.aggregation, (settled.before, recent))
     return Reading(stamp=stamp, value=value, settled=settled)
 
 

@@ -1,6 +1,6 @@
-"""Whatever lands in whatever order, what proves to be an edge's usage is just that.
+"""Whatever lands in whatever order, what proves to be a raw part's usage is just that.
 
-An edge is read as the service reads it, beside one in which all of it is counted from scratch.
+The part is read as the service reads it, and counted from scratch beside that.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from abaxus_core.domain.aggregation import ADDITIVE, AGGREGATIONS, Measurement, 
 from abaxus_core.domain.instants import day_start
 from abaxus_core.domain.periods import Period
 from abaxus_core.domain.settled_usage import (
-    Edge,
+    RawPart,
     Reading,
     Tally,
     caught_up,
@@ -69,18 +69,18 @@ Sent: TypeAlias = list[tuple[datetime, Decimal]]
 class World:
     """What has landed of the events that are sent, in an order of their own."""
 
-    def __init__(self, edge: Edge, sent: Sent) -> None:
-        self._edge = edge
+    def __init__(self, part: RawPart, sent: Sent) -> None:
+        self._part = part
         self._sent = sent
         self._landed = 0
 
     @property
     def stamp(self) -> str:
-        return stamp_of(self.tally(self._edge.days))
+        return stamp_of(self.tally(self._part.days))
 
     @property
     def value(self) -> Decimal | None:
-        return self.tally(self._edge.part).value
+        return self.tally(self._part.period).value
 
     def land(self, number: int) -> None:
         self._landed += number
@@ -92,7 +92,7 @@ class World:
             if period.contains(instant)
         ][:at_most]
         found = [self._measured(number) for number in numbers]
-        value = aggregate(self._edge.aggregation, found, percentile=MEDIAN) if found else None
+        value = aggregate(self._part.aggregation, found, percentile=MEDIAN) if found else None
         return Tally(value, len(found), sum(map(_hash, numbers)))
 
     def _measured(self, number: int) -> Measurement:
@@ -103,8 +103,8 @@ class World:
 class Reader:
     """Keeps a reading, as RawParts does; counts how often nothing was proved."""
 
-    def __init__(self, edge: Edge, world: World) -> None:
-        self._edge = edge
+    def __init__(self, part: RawPart, world: World) -> None:
+        self._part = part
         self._world = world
         self._kept: Reading | None = None
         self.slow = 0
@@ -121,9 +121,9 @@ class Reader:
     def _caught_up(self, kept: Reading | None, stamp: str) -> Reading | None:
         if kept is None or kept.settled is None:
             return None
-        since = Period(start=kept.settled.since, end=self._edge.part.end)
+        since = Period(start=kept.settled.since, end=self._part.period.end)
         recent = self._world.tally(since, READ_MAX)
-        return caught_up(self._edge, kept.settled, recent, stamp)
+        return caught_up(self._part, kept.settled, recent, stamp)
 
     def _slow(self, kept: Reading | None, now: datetime) -> Reading:
         self.slow += 1
@@ -134,25 +134,24 @@ class Reader:
         return found
 
     def _read(self, now: datetime, settled: settled_usage.Settled | None) -> Reading | None:
-        parts = stretches(self._edge, now, settled)
-        read = [(part, self._world.tally(part)) for part in parts]
-        return reading(self._edge, self._world.tally(self._edge.days), read, settled)
+        read = [(each, self._world.tally(each)) for each in stretches(self._part, now, settled)]
+        return reading(self._part, self._world.tally(self._part.days), read, settled)
 
 
-def edges(period: Period, aggregation: str) -> list[Edge]:
+def raw_parts(period: Period, aggregation: str) -> list[RawPart]:
     parts = cut(period, aggregation)
     sides = (
         (parts.head, parts.from_day, parts.first_day),
         (parts.tail, parts.after_day, parts.to_day),
     )
     return [
-        Edge(
+        RawPart(
             aggregation=aggregation,
-            part=part,
+            period=period,
             days=Period(start=day_start(first), end=day_start(after)),
         )
-        for part, first, after in sides
-        if part is not None
+        for period, first, after in sides
+        if period is not None
     ]
 
 
@@ -169,9 +168,9 @@ def few():
 def test_what_is_answered_is_what_is_counted_from_scratch(
     period: Period, aggregation: str, sent: Sent, turns: Sequence[int | Look], now: datetime
 ) -> None:
-    for edge in edges(period, aggregation):
-        world = World(edge, sent)
-        reader = Reader(edge, world)
+    for part in raw_parts(period, aggregation):
+        world = World(part, sent)
+        reader = Reader(part, world)
         instant = now
         for turn in turns:
             if isinstance(turn, int):
@@ -181,9 +180,9 @@ def test_what_is_answered_is_what_is_counted_from_scratch(
                 reader.look(instant, turn.meanwhile)
 
 
-ORDERLY = Edge(
+ORDERLY = RawPart(
     aggregation="sum",
-    part=Period(start=START + timedelta(hours=12), end=START + timedelta(hours=24)),
+    period=Period(start=START + timedelta(hours=12), end=START + timedelta(hours=24)),
     days=Period(start=START, end=START + timedelta(hours=24)),
 )
 
@@ -191,7 +190,7 @@ ORDERLY = Edge(
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=60))
 def test_events_in_order_are_read_slowly_once_for_a_few_of_them(passed: Sequence[int]) -> None:
     """Once at first, and then whenever more have come than may be unsettled."""
-    instant = ORDERLY.part.start
+    instant = ORDERLY.period.start
     sent = []
     for seconds in passed:
         instant += timedelta(seconds=seconds)

@@ -16,7 +16,7 @@ from abaxus_core.domain.entitlement_documents import Measure
 from abaxus_core.domain.instants import day_start
 from abaxus_core.domain.periods import Period
 from abaxus_core.domain.settled_usage import (
-    Edge,
+    RawPart,
     Reading,
     Settled,
     Tally,
@@ -78,12 +78,12 @@ class RawParts:
 
     async def _catch_up(self, measure: Measure, side: Side, settled: Settled, stamp: str) -> bool:
         """Keep what is settled with what came since; False where that is not all."""
-        edge = _edge(measure, side)
-        if settled.since >= edge.part.end:
+        part = _raw_part(measure, side)
+        if settled.since >= part.period.end:
             return False
-        since = Period(start=settled.since, end=edge.part.end)
+        since = Period(start=settled.since, end=part.period.end)
         found = await self._recent_events.aggregate(window_of(measure, since))
-        caught = None if found is None else caught_up(edge, settled, _tally(found), stamp)
+        caught = None if found is None else caught_up(part, settled, _tally(found), stamp)
         if caught is not None:
             self._kept.put((measure, side), caught)
         return caught is not None
@@ -101,12 +101,12 @@ class RawParts:
     async def _reading(
         self, conn: Connection, measure: Measure, side: Side, settled: Settled | None
     ) -> Reading | None:
-        edge = _edge(measure, side)
-        parts = stretches(edge, self._clock(), settled)
-        days = replace(window_of(measure, edge.days), aggregation="count")
-        windows = [days, *(window_of(measure, part) for part in parts)]
+        part = _raw_part(measure, side)
+        read = stretches(part, self._clock(), settled)
+        days = replace(window_of(measure, part.days), aggregation="count")
+        windows = [days, *(window_of(measure, each) for each in read)]
         whole, *tallies = map(_tally, await rollups.aggregate(conn, windows))
-        return reading(edge, whole, list(zip(parts, tallies, strict=True)), settled)
+        return reading(part, whole, list(zip(read, tallies, strict=True)), settled)
 
 
 def _stamps(measure: Measure, seen: Seen) -> Iterator[tuple[Side, str]]:
@@ -117,15 +117,15 @@ def _stamps(measure: Measure, seen: Seen) -> Iterator[tuple[Side, str]]:
         yield "tail", seen.tail
 
 
-def _edge(measure: Measure, side: Side) -> Edge:
+def _raw_part(measure: Measure, side: Side) -> RawPart:
     cut = measure.cut
     if side == "head":
-        part, first, after = cut.head, cut.from_day, cut.first_day
+        period, first, after = cut.head, cut.from_day, cut.first_day
     else:
-        part, first, after = cut.tail, cut.after_day, cut.to_day
-    assert part is not None, "only a part that there is has a stamp"
+        period, first, after = cut.tail, cut.after_day, cut.to_day
+    assert period is not None, "only a part that there is has a stamp"
     days = Period(start=day_start(first), end=day_start(after))
-    return Edge(aggregation=measure.metering.aggregation, part=part, days=days)
+    return RawPart(aggregation=measure.metering.aggregation, period=period, days=days)
 
 
 def _tally(found: Aggregate) -> Tally:
