@@ -10,7 +10,7 @@ import msgspec
 from abaxus_core.domain.instants import instant_of
 from abaxus_core.domain.metrics import Metric
 from abaxus_core.domain.periods import Period
-from abaxus_core.kernel.database import Connection
+from abaxus_core.kernel.database import Connection, Record
 from abaxus_core.kernel.sql import queries
 from abaxus_core.repositories import copy_format, event_keys
 from abaxus_core.repositories.arrivals import METERED, TOLD, Arrival
@@ -20,6 +20,7 @@ _sql = queries("events")
 _ensure_partitions = _sql.exec("ensure_partitions")
 _record_conflicts = _sql.exec("record_conflicts")
 _aggregate_windows = _sql.many("aggregate_windows")
+_aggregate_recent = _sql.many("aggregate_recent")
 _aggregate_groups = _sql.many("aggregate_groups")
 _count_late = _sql.one("count_late")
 _page = _sql.many("page")
@@ -152,10 +153,33 @@ async def aggregate(conn: Connection, windows: Sequence[Window]) -> list[Aggrega
         [_multirange(window.pauses) for window in windows],
         [window.watermark for window in windows],
     )
-    return [
-        Aggregate(value=row["value"], event_count=row["event_count"], digest=int(row["digest"]))
-        for row in rows
-    ]
+    return [_aggregate_of(row) for row in rows]
+
+
+async def aggregate_recent(
+    conn: Connection, windows: Sequence[Window], *, rows_max: int
+) -> list[Aggregate]:
+    """Return the aggregate of each window, in order, over at most `rows_max` of its events.
+
+    One with as many may have more, and then says nothing. The aggregations are additive ones, and
+    everything that has landed counts.
+    """
+    rows = await _aggregate_recent(
+        conn,
+        [window.customer_no for window in windows],
+        [window.metric_no for window in windows],
+        [window.aggregation for window in windows],
+        [window.start for window in windows],
+        [window.end for window in windows],
+        min(window.start for window in windows),
+        max(window.end for window in windows),
+        rows_max,
+    )
+    return [_aggregate_of(row) for row in rows]
+
+
+def _aggregate_of(row: Record) -> Aggregate:
+    return Aggregate(value=row["value"], event_count=row["event_count"], digest=int(row["digest"]))
 
 
 def _multirange(pauses: Sequence[Period]) -> str | None:

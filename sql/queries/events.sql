@@ -87,6 +87,48 @@ CROSS JOIN LATERAL (
 ) AS totals
 ORDER BY w.place;
 
+-- name: aggregate_recent :many
+-- params: $1 customer_no int4[], $2 metric_no int4[], $3 aggregation text[], $4 window_start timestamptz[], $5 window_end timestamptz[], $6 earliest timestamptz, $7 latest timestamptz, $8 row_limit int8
+-- why: additive aggregations of short windows, each by events_customer_metric_time and of no more than row_limit events, so that it takes no long time whatever was sent; all windows lie in [earliest, latest), by which other months' partitions are left out when it is planned, not for each window when it runs
+SELECT recent.value, recent.event_count, recent.digest
+FROM (
+    SELECT customer_no, metric_no, aggregation, window_start, window_end, place
+    FROM unnest(
+        $1::integer[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[]
+    ) WITH ORDINALITY AS asked (
+        customer_no, metric_no, aggregation, window_start, window_end, place
+    )
+    OFFSET 0
+) AS w
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(
+            CASE w.aggregation
+                WHEN 'sum' THEN sum(found.value)
+                WHEN 'count' THEN count(*)
+                WHEN 'max' THEN max(found.value)
+                WHEN 'min' THEN min(found.value)
+                WHEN 'last' THEN (
+                    max(ARRAY[
+                        extract(epoch FROM found.occurred_at), found.arrival_no::numeric, found.value
+                    ]) FILTER (WHERE w.aggregation = 'last')
+                )[3]
+            END,
+            0
+        ) AS value,
+        count(*) AS event_count,
+        coalesce(sum(found.payload_hash), 0) AS digest
+    FROM (
+        SELECT e.payload_hash, e.value, e.occurred_at, e.arrival_no
+        FROM events AS e
+        WHERE e.customer_no = w.customer_no AND e.metric_no = w.metric_no
+            AND e.occurred_at >= w.window_start AND e.occurred_at < w.window_end
+            AND e.occurred_at >= $6::timestamptz AND e.occurred_at < $7::timestamptz
+        LIMIT $8
+    ) AS found
+) AS recent
+ORDER BY w.place;
+
 -- name: aggregate_groups :many
 -- params: $1 customer_no int4, $2 metric_no int4, $3 aggregation text, $4 property text, $5 percentile numeric, $6 window_start timestamptz, $7 window_end timestamptz, $8 group_by text, $9 row_limit int8
 -- why: the exact value of each group of a window's events, the greatest groups first; reads the window once, by events_customer_metric_time, in the one branch that its aggregation needs

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abaxus_core.domain.aggregation import Measurement, aggregate
+from abaxus_core.domain.aggregation import ADDITIVE, Measurement, aggregate
 from abaxus_core.domain.events import Event
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.repositories import events, rollups
@@ -94,8 +94,13 @@ async def test_rollups_raw_and_domain_agree(
     async with context.database.connection() as conn:
         raw = await events.aggregate(conn, windows)
         rolled = await rollups.aggregate(conn, windows)
+        additive = [window for window in windows if window.aggregation in ADDITIVE]
+        recent = await events.aggregate_recent(conn, additive, rows_max=len(sent) + 1)
     expected = [_expected(customer_no, kind, sent, period) for period in asked for kind in KINDS]
     assert raw == rolled == expected
+    assert recent == [
+        one for one, window in zip(raw, windows, strict=True) if window.aggregation in ADDITIVE
+    ]
 
 
 @MANY

@@ -16,7 +16,7 @@ from abaxus_core.domain.entitlement_documents import Document, Measure, Snapshot
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Connection, Database
 from abaxus_core.kernel.kept import Kept
-from abaxus_core.repositories.entitlement_documents import Probe, Seen, decoded
+from abaxus_core.repositories.entitlement_documents import Seen, decoded
 from abaxus_core.services.entitlements import documents
 from abaxus_core.services.entitlements.access import Asked
 from abaxus_core.services.entitlements.exact import exact
@@ -49,7 +49,7 @@ class Stored:
         self._clock = clock
         self._lane = Lane(database.pinned)
         self._slow_lane = SlowLane(database)
-        self._raw_parts = RawParts(self._slow_lane)
+        self._raw_parts = RawParts(database, self._slow_lane, clock)
         self._documents: Kept[str, _Known] = Kept(DOCUMENTS_KEPT_MAX)
         self._plans = SharedPlans()
 
@@ -89,8 +89,7 @@ class Stored:
             return None
         used = self._used(needed, seen)
         if len(used) < len(needed):
-            missing = [measure for measure in needed if measure not in used]
-            await self._read_parts(asked.customer_id, missing)
+            await self._read_parts(needed, seen)
             used = self._used(needed, seen)
         if len(used) < len(needed):
             return None
@@ -105,9 +104,8 @@ class Stored:
                 used[measure] = value
         return used
 
-    async def _read_parts(self, customer_id: str, missing: Sequence[Measure]) -> None:
-        probes = (Probe(customer_id, None, measure) for measure in missing)
-        await asyncio.gather(*map(self._raw_parts.read, probes))
+    async def _read_parts(self, needed: Sequence[Measure], seen: Sequence[Seen]) -> None:
+        await asyncio.gather(*map(self._raw_parts.read, needed, seen))
 
     async def _learn(self, customer_id: str, seen: Seen) -> None:
         """Keep the document that was found, or have one made."""

@@ -15,6 +15,7 @@ ASKED: dict[str, tuple[object, ...]] = {
         *([1], [1], ["percentile"], [None], [Decimal(95)], [T0], [WEEK], [None]),
         [2**63 - 1],
     ),
+    "events.aggregate_recent": ([1], [1], ["last"], [T0], [WEEK], T0, WEEK, 100),
     "events.aggregate_groups": (1, 1, "sum", None, None, T0, WEEK, "region", 100),
     "events.count_late": (1, 1, T0, WEEK, 2**63 - 1),
     "events.page": (1, None, T0, WEEK, WEEK, 0, 50),
