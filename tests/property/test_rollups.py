@@ -66,6 +66,8 @@ instants = st.builds(
 users = st.sampled_from(["ann", "bob", 1, 2, True, Decimal("1.5")])
 sent_events = st.lists(st.tuples(values, instants, users), max_size=30)
 cut_places = st.lists(st.integers(0, 30), max_size=3)
+# Drawn before anything is sent: a draw that ends an example would leave what was not landed yet.
+shufflers = st.integers(0, 2**32).map(Random)
 periods = st.tuples(instants, instants).filter(lambda span: span[0] < span[1])
 
 
@@ -79,7 +81,7 @@ async def context(live: Database, clock: FakeClock) -> Context:
 @given(
     sent=sent_events,
     cuts=cut_places,
-    shuffler=st.randoms(use_true_random=False),
+    shuffler=shufflers,
     asked=st.lists(periods, min_size=1, max_size=4),
 )
 async def test_rollups_raw_and_domain_agree(
@@ -104,7 +106,7 @@ async def test_rollups_raw_and_domain_agree(
 
 
 @MANY
-@given(sent=sent_events, cuts=cut_places, shuffler=st.randoms(use_true_random=False))
+@given(sent=sent_events, cuts=cut_places, shuffler=shufflers)
 async def test_every_day_of_the_rollups_is_what_its_raw_events_are(
     context: Context, sent: list[Sent], cuts: list[int], shuffler: Random
 ) -> None:
