@@ -163,7 +163,7 @@ def context_of(
 
 
 def _entitlements(shared: Shared, database: Database, clock: Clock) -> Entitlements:
-    stored = Stored(database, clock)
+    stored = Stored(database, clock, shared.telemetry)
     if shared.redis is None:
         return Entitlements(stored)
     cache = RedisCache(shared.redis, database.mode, stored, clock, shared.telemetry)

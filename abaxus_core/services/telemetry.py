@@ -111,6 +111,24 @@ class Telemetry:
             ("mode", "outcome"),
             registry=self._registry,
         )
+        self._entitlement_looks = Counter(
+            "abaxus_entitlement_looks_total",
+            "Looks into PostgreSQL that checks took, by mode; many share a statement.",
+            ("mode",),
+            registry=self._registry,
+        )
+        self._entitlement_statements = Counter(
+            "abaxus_entitlement_statements_total",
+            "Statements that those looks took, by mode.",
+            ("mode",),
+            registry=self._registry,
+        )
+        self._entitlement_slow_reads = Counter(
+            "abaxus_entitlement_slow_reads_total",
+            "What checks had to wait for on the slow lane, by mode and what it was.",
+            ("mode", "what"),
+            registry=self._registry,
+        )
         self._redis_up = Gauge(
             "abaxus_redis_up",
             "Whether Redis is used now (1) or left alone until it answers again (0), by link.",
@@ -153,6 +171,15 @@ class Telemetry:
     def entitlements_read(self, mode: str, outcome: str) -> None:
         """`outcome`: hit, miss, unusable, away."""
         self._reads_uncounted[mode, outcome] += 1
+
+    def entitlements_looked(self, mode: str, looks: int) -> None:
+        """One statement for so many."""
+        self._entitlement_looks.labels(mode).inc(looks)
+        self._entitlement_statements.labels(mode).inc()
+
+    def entitlements_read_slowly(self, mode: str, what: str) -> None:
+        """`what`: document, raw_part, exact."""
+        self._entitlement_slow_reads.labels(mode, what).inc()
 
     def entitlements_filled(self, mode: str, outcome: str) -> None:
         """`outcome`: stored, overtaken, too_large, refused, away."""

@@ -14,6 +14,7 @@ from abaxus_core.domain.entitlement_documents import combined
 from abaxus_core.domain.periods import period_at
 from abaxus_core.services.entitlements.access import Asked
 from abaxus_core.services.entitlements.stored import Stored
+from abaxus_core.services.telemetry import Telemetry
 from tests.property.lives import DAY, HOUR
 from tests.property.stage import Stage, staged
 from tests.property.stored_buyers import Buyer
@@ -41,7 +42,7 @@ class Onlooker:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._clock = FakeClock()
-        self._stored = Stored(stage.direct, self._clock)
+        self._stored = Stored(stage.direct, self._clock, Telemetry())
 
     async def check(self, history: StoredHistory) -> None:
         for buyer in history.buyers:

@@ -117,7 +117,7 @@ async def replica(
         redis = Redis(
             reads=await linked("reads"), changes=await linked("changes"), space=space, ttl=ttl
         )
-        reader = Reader(Stored(database, context.clock))
+        reader = Reader(Stored(database, context.clock, telemetry))
         reader.fills.set()
         cache = RedisCache(redis, context.mode, reader, context.clock, telemetry)
         own = replace(

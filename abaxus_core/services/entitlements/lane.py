@@ -12,10 +12,11 @@ import msgspec
 from abaxus_core.domain.entitlement_documents import Measure
 from abaxus_core.errors import NotReady
 from abaxus_core.kernel.batching import Batcher, Full
+from abaxus_core.kernel.database import Database
 from abaxus_core.kernel.notifications import CONNECTION_FAULTS
-from abaxus_core.kernel.pinned import Pinned
 from abaxus_core.repositories import entitlement_documents as repository
 from abaxus_core.repositories.entitlement_documents import Probe, Seen
+from abaxus_core.services.telemetry import Telemetry
 
 LOOKS_AT_ONCE: Final = 128
 LOOKS_WAITING_MAX: Final = 4_096
@@ -33,8 +34,10 @@ class Look(msgspec.Struct, frozen=True, gc=False):
 class Lane:
     """One mode's."""
 
-    def __init__(self, pinned: Pinned) -> None:
-        self._pinned = pinned
+    def __init__(self, database: Database, telemetry: Telemetry) -> None:
+        self._mode = database.mode
+        self._pinned = database.pinned
+        self._telemetry = telemetry
         self._looks = Batcher(self._run, size_max=LOOKS_AT_ONCE, waiting_max=LOOKS_WAITING_MAX)
 
     async def look(self, look: Look) -> Sequence[Seen]:
@@ -55,6 +58,7 @@ class Lane:
             for look in looks
         ]
         seen = await self._seen(list(places))
+        self._telemetry.entitlements_looked(self._mode, len(looks))
         return [[seen[place] for place in those] for those in wanted]
 
     async def _seen(self, probes: Sequence[Probe]) -> Sequence[Seen]:

@@ -71,6 +71,7 @@ class RawParts:
             settled = None if kept is None else kept.settled
             if settled is None or not await self._catch_up(measure, side, settled, stamp):
                 await self._slow_lane.share(
+                    "raw_part",
                     (measure, side),
                     partial(self._read, measure, side, settled),
                     isolation="repeatable_read",

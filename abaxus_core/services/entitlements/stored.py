@@ -24,6 +24,7 @@ from abaxus_core.services.entitlements.lane import Lane, Look
 from abaxus_core.services.entitlements.raw_parts import RawParts
 from abaxus_core.services.entitlements.shared_plans import SharedPlans
 from abaxus_core.services.entitlements.slow_lane import SlowLane
+from abaxus_core.services.telemetry import Telemetry
 
 # A cold start takes four: no document, the document, the usage, its raw parts.
 ROUNDS_MAX: Final = 6
@@ -45,10 +46,10 @@ class _Nobody(Exception):
 class Stored:
     """Reads one mode's."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, telemetry: Telemetry) -> None:
         self._clock = clock
-        self._lane = Lane(database.pinned)
-        self._slow_lane = SlowLane(database)
+        self._lane = Lane(database, telemetry)
+        self._slow_lane = SlowLane(database, telemetry)
         self._raw_parts = RawParts(database, self._slow_lane, clock)
         self._documents: Kept[str, _Known] = Kept(DOCUMENTS_KEPT_MAX)
         self._plans = SharedPlans()
@@ -65,7 +66,7 @@ class Stored:
                 if snapshot is not None:
                     return snapshot
             return await self._slow_lane.run(
-                partial(self._exactly, asked), isolation="repeatable_read"
+                "exact", partial(self._exactly, asked), isolation="repeatable_read"
             )
         except _Nobody:
             return None
@@ -120,7 +121,7 @@ class Stored:
 
     async def _renew(self, customer_id: str) -> None:
         """The next look finds out whether that was recent enough."""
-        await self._slow_lane.share(customer_id, partial(self._renewed, customer_id))
+        await self._slow_lane.share("document", customer_id, partial(self._renewed, customer_id))
 
     async def _renewed(self, customer_id: str, conn: Connection) -> None:
         await documents.renew(conn, (customer_id,), now=self._clock())

@@ -143,7 +143,9 @@ class Remembering:
 @pytest.fixture
 async def cached(catalogue: Api) -> AsyncIterator[tuple[Api, Remembering]]:
     """The catalogue, with a cache before its entitlements."""
-    stored = Stored(catalogue.context.database, catalogue.context.clock)
+    stored = Stored(
+        catalogue.context.database, catalogue.context.clock, catalogue.context.telemetry
+    )
     cache = Remembering(stored)
     context = replace(catalogue.context, entitlements=Entitlements(stored, cache))
     app = build(

@@ -1,12 +1,14 @@
 """Checks read in batches: once for all who wait, never from before they asked, none for ever."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from abaxus_core.domain.entitlement_documents import Snapshot, combined
 from abaxus_core.domain.entitlements import Combined
@@ -32,7 +34,7 @@ class Reader:
     def __init__(self, api: Api) -> None:
         self._clock = api.context.clock
         self._pinned = api.context.database.pinned
-        self.stored = Stored(api.context.database, self._clock)
+        self.stored = Stored(api.context.database, self._clock, api.context.telemetry)
         self.looks = 0
 
     async def watch(self) -> None:
@@ -81,6 +83,33 @@ async def test_many_at_once_take_few_looks(reader: Reader) -> None:
     granted = [one.granted for one in await asyncio.gather(*checks)]
     assert granted == [number % 3 < 2 for number in range(MANY)]
     assert reader.looks <= 1 + -(-MANY // lane.LOOKS_AT_ONCE)
+
+
+async def test_looks_and_what_takes_longer_are_counted(catalogue: Api, reader: Reader) -> None:
+    before = counted(catalogue)
+    await asyncio.gather(*(reader.check() for _ in range(3)))
+    await catalogue.used(call("1", 30, "2026-05-10T06:00:00Z"))
+    await subscribed(catalogue, "b", limit(50), start_date="2026-05-10T00:00:00.000001Z")
+    await reader.check("calls")
+    counted_since = counted(catalogue) - before
+    assert counted_since["looks", ""] == 3 + 2
+    assert counted_since["statements", ""] == 1 + 2
+    assert counted_since["slow_reads", "raw_part"] == 1
+
+
+def counted(catalogue: Api) -> Counter[tuple[str, str]]:
+    """What an operator sees of checks."""
+    exposition = catalogue.context.telemetry.exposition().decode()
+    return Counter(
+        {
+            (family.name.removeprefix("abaxus_entitlement_"), sample.labels.get("what", "")): int(
+                sample.value
+            )
+            for family in text_string_to_metric_families(exposition)
+            for sample in family.samples
+            if sample.name.startswith("abaxus_entitlement_") and sample.name.endswith("_total")
+        }
+    )
 
 
 async def test_one_change_takes_one_more_look(catalogue: Api, reader: Reader) -> None:
