@@ -13,9 +13,19 @@ class RedisAway(Exception):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The server's error in place of a reply, by its kind."""
+    """The server's error in place of a reply, by its first word."""
 
     kind: str
+
+
+class Receiver(Protocol):
+    """Whom a wire tells, from within the event loop's own callbacks: it never waits."""
+
+    def replied(self, reply: object) -> None:
+        """The next reply, in the order of what was sent; `Refused`, where the server would not."""
+
+    def lost(self, reason: str) -> None:
+        """The wire is of no use any more. Told once, and nothing after it."""
 
 
 class Wire(Protocol):
@@ -23,10 +33,14 @@ class Wire(Protocol):
 
     run_id: bytes
 
-    async def ask(self, commands: Sequence[Command]) -> list[object]:
-        """Send all at once; a reply each, `Refused` where the server would not.
+    def lead_to(self, receiver: Receiver) -> None:
+        """Tell this one from now on. Raises RedisAway where the wire is lost already."""
 
-        Raises RedisAway on a fault, after which the wire is of no use.
+    def send(self, commands: Sequence[Command]) -> None:
+        """Write all at once, without waiting; each is replied to.
+
+        Raises TypeError or ValueError, with nothing sent, where one cannot be written down.
         """
 
-    async def close(self) -> None: ...
+    def close(self) -> None:
+        """At once; the receiver is told nothing more."""

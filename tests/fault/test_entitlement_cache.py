@@ -243,8 +243,9 @@ async def test_what_a_restarted_server_has_of_its_last_life_is_not_believed(
     assert await server.ask("EXISTS", KEY) == b":1", "else the dump was not loaded"
     assert await limit(here) == 150
     await noticed_all(last_life, here)
+    unusable = here.counted("reads")["unusable"]
     assert await limit(here) == 150
-    assert here.counted("reads")["unusable"] == 1
+    assert here.counted("reads")["unusable"] == unusable + 1
 
 
 async def test_a_lease_of_a_last_life_fills_nothing_that_is_believed(

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from abaxus_core.kernel import redis_link
 from abaxus_core.kernel.config import RedisUrl
 from abaxus_core.kernel.redis_commands import RedisAway, Refused
 from abaxus_core.kernel.redis_link import RedisLink, Told, dialler
+from abaxus_core.kernel.redis_pipeline import BATCH_MAX
+from abaxus_core.kernel.redis_wire import RedisWire
 from tests.support.cache_servers import KINDS, CacheServer, cache_server, line_to
 from tests.support.tls_front import authority, tls_front
 from tests.support.waiting import WAIT_MAX_S, eventually
@@ -84,6 +87,19 @@ async def test_what_waits_together_is_one_round_trip_of_one_mget(server: CacheSe
         assert "cmdstat_get:" not in calls
 
 
+async def test_a_crowd_is_told_each_its_own(server: CacheServer) -> None:
+    async with linked(server.url) as up:
+        keys = [f"key {n}" for n in range(3 * BATCH_MAX)]
+        assert await up.asked("MSET", *(word for key in keys for word in (key, key * 1_000)))
+
+        async def each(key: str) -> None:
+            assert await up.asked("ECHO", key) == key.encode()
+            assert await up.asked("GET", key) == key.encode() * 1_000
+
+        await asyncio.gather(*map(each, keys))
+        assert up.changes == [True]
+
+
 async def test_a_refusal_is_the_askers_own(server: CacheServer) -> None:
     async with linked(server.url) as up:
         assert await up.asked("SET", "text", "x") == b"OK"
@@ -108,9 +124,11 @@ async def test_a_start_without_redis_waits_for_nothing(server: CacheServer) -> N
 async def test_a_restarted_server_is_another(server: CacheServer) -> None:
     async with linked(server.url) as up:
         before = await up.link.ask("PING")
-        await server.restart()
+        await server.kill()
+        await eventually(up.is_down)
         with pytest.raises(RedisAway):
             await up.link.ask("PING")
+        await server.start()
         await eventually(up.is_up)
         after = await up.link.ask("PING")
         assert before.run_id != after.run_id
@@ -129,6 +147,72 @@ async def test_a_paused_server_opens_the_breaker_and_closes_it_again(server: Cac
         await eventually(up.is_up)
         assert await up.asked("PING") == b"PONG"
         assert up.changes == [True, False, True]
+
+
+async def test_a_deaf_server_takes_along_who_waits_for_its_replies(server: CacheServer) -> None:
+    async with line_to(server.port) as line, linked(line.url, timeout_ms=HASTY_MS) as up:
+        line.deafen()
+        asked = []
+        for turn in range(10):
+            asked.append(asyncio.create_task(up.link.ask("GET", str(turn))))
+            await asyncio.sleep(0)
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        assert {type(error) for error in told} == {RedisAway}
+        assert up.changes == [True, False]
+        line.mend()
+        await eventually(up.is_up)
+
+
+async def test_a_cut_line_is_told_to_whoever_waits(server: CacheServer) -> None:
+    async with line_to(server.port) as line, linked(line.url) as up:
+        line.deafen()
+        asked = asyncio.create_task(up.link.ask("PING"))
+        await asyncio.sleep(0)
+        line.cut()
+        with pytest.raises(RedisAway):
+            await asked
+        line.mend()
+        await eventually(up.is_up)
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"-DENIED\r\n"])
+async def test_what_is_no_server_of_ours_is_away(said: bytes) -> None:
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as stranger:
+        port = stranger.sockets[0].getsockname()[1]
+        async with linked(f"redis://127.0.0.1:{port}/0") as refused:
+            assert not refused.link.up
+            assert refused.changes == [False]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "unix:///no/such/socket",
+        "redis://a..b:6379/0",
+        "rediss://localhost:1/0?ssl_ca_certs=/no/such/file",
+        "rediss://localhost:1/0?ssl_keyfile=/no/such/file",
+    ],
+)
+async def test_a_url_that_leads_nowhere_is_away(url: str) -> None:
+    async with linked(url) as nowhere:
+        assert nowhere.changes == [False]
+
+
+async def test_a_server_that_takes_connections_and_says_nothing_is_not_waited_for(
+    server: CacheServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "CONNECT_TIMEOUT_MS", HASTY_MS)
+    server.pause()
+    async with linked(server.url) as up:
+        assert up.changes == [False]
+        monkeypatch.undo()
+        server.resume()
+        await eventually(up.is_up)
 
 
 async def test_a_silent_cut_is_noticed_by_nobodys_question(server: CacheServer) -> None:
@@ -154,8 +238,10 @@ async def test_a_server_that_this_process_had_no_time_for_is_not_blamed(
 
 def be_busy_until_it_has_answered(link: RedisLink) -> None:
     """And for longer than any timeout; the loop does not run meanwhile."""
-    assert link._wire is not None
-    socket = link._wire._connection._writer.get_extra_info("socket")
+    assert link._pipeline is not None
+    assert isinstance(link._pipeline._wire, RedisWire)
+    assert link._pipeline._wire._transport is not None
+    socket = link._pipeline._wire._transport.get_extra_info("socket")
     readable, _, _ = select.select([socket.fileno()], [], [], WAIT_MAX_S)
     assert readable
     time.sleep(BUSY_MS / 1000)
@@ -176,9 +262,15 @@ async def test_a_password_is_needed_where_there_is_one(server: CacheServer) -> N
         assert await up.asked("CONFIG", "SET", "requirepass", "hunter2") == b"OK"
     async with linked(server.url) as refused:
         assert not refused.link.up
-    with_password = server.url.replace("//", "//:hunter2@")
-    async with linked(with_password) as welcome:
-        assert await welcome.asked("PING") == b"PONG"
+    for user in ("", "default"):
+        with_password = server.url.replace("//", f"//{user}:hunter2@")
+        async with linked(with_password) as welcome:
+            assert await welcome.asked("PING") == b"PONG"
+
+
+async def test_a_connection_says_whose_it_is(server: CacheServer) -> None:
+    async with linked(server.url) as up:
+        assert await up.asked("CLIENT", "GETNAME") == b"abaxus"
 
 
 async def test_a_cancelled_asker_leaves_the_others_their_replies(server: CacheServer) -> None:
