@@ -9,8 +9,15 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from benchmarks.entitlement_checks import server
-from benchmarks.entitlement_checks.fleet import POSTGRESQL, REDIS, Api, Fleet, Measured
+from benchmarks.entitlement_checks import bare, server
+from benchmarks.entitlement_checks.fleet import (
+    AS_IT_COMES,
+    POSTGRESQL,
+    REDIS,
+    Api,
+    Fleet,
+    Measured,
+)
 from benchmarks.entitlement_checks.installation import Shape
 from benchmarks.entitlement_checks.server import Calls, Times
 from benchmarks.report import interleaved, median_of
@@ -23,10 +30,11 @@ OPEN_CONNECTIONS: Final = 64
 # So few customers that nearly all of their checks find an answer in the cache.
 HOT_CUSTOMERS: Final = 10
 
-Kind: TypeAlias = Literal["bare GET", "check", "hot check", "nothing"]
+Kind: TypeAlias = Literal["bare GET", "bare GET inside", "check", "hot check", "nothing"]
 
 _PATHS: Final[Mapping[Kind, str]] = {
-    "bare GET": server.BARE,
+    "bare GET": bare.BARE,
+    "bare GET inside": bare.BARE,
     "check": server.CHECK,
     "hot check": server.CHECK,
     "nothing": server.TIMED_NOTHING,
@@ -38,7 +46,13 @@ _TIMED_PATHS: Final[Mapping[Kind, str]] = {
 }
 
 
-_ONLY: Final[Mapping[Kind, str]] = {"hot check": REDIS, "nothing": POSTGRESQL}
+_STORES: Final[Mapping[Kind, Sequence[str]]] = {
+    "bare GET": (AS_IT_COMES,),
+    "bare GET inside": (POSTGRESQL,),
+    "nothing": (POSTGRESQL,),
+    "check": (REDIS, POSTGRESQL),
+    "hot check": (REDIS,),
+}
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,13 +208,10 @@ def _median_times(rounds: Sequence[Times]) -> Times:
 
 
 def of_kinds(fleet: Fleet, *kinds: Kind) -> list[Contender]:
-    """These kinds of requests to each process; hot ones only where there is a cache.
-
-    Nothing is the same with a cache and without.
-    """
+    """These kinds of requests to each process that is asked for them."""
     return [
         Contender(api=api, kind=kind)
-        for api in fleet.apis
+        for api in (*fleet.baselines, *fleet.apis)
         for kind in kinds
-        if _ONLY.get(kind, api.store) == api.store
+        if api.store in _STORES[kind]
     ]

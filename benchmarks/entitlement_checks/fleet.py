@@ -21,18 +21,20 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from abaxus_core import app
 from abaxus_core.kernel.embedded_postgres import Server
-from benchmarks.entitlement_checks import caller, feeder, installation, population, server
+from benchmarks.entitlement_checks import bare, caller, feeder, installation, population, server
 from benchmarks.entitlement_checks import statements as sql
+from benchmarks.entitlement_checks.bare import Imitated
 from benchmarks.entitlement_checks.caller import Report
 from benchmarks.entitlement_checks.feeder import Fed
 from benchmarks.entitlement_checks.installation import Shape
 from benchmarks.entitlement_checks.processes import cpu_ns, python, started, valkey
-from benchmarks.entitlement_checks.server import Calls, Imitated, Times
+from benchmarks.entitlement_checks.server import Calls, Times
 from benchmarks.report import SECOND_NS
 from benchmarks.servers import cpu_us, durable, free_port, wait_until_listening
 
 SERVERS: Final = ("hypercorn", "uvicorn")
 REDIS, POSTGRESQL = "Redis", "PostgreSQL"
+AS_IT_COMES: Final = "as it comes"
 MASTER_KEY: Final = "benchmark" * 4
 SERVERS_OWN_HEADERS: Final = frozenset({"content-length", "date", "server"})
 LANDED_WITHIN_NS: Final = 30 * SECOND_NS
@@ -57,7 +59,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Api(msgspec.Struct, frozen=True, kw_only=True):
-    """An API process that is measured."""
+    """An API process that is measured; Starlette alone where its store is AS_IT_COMES."""
 
     server: str
     store: str
@@ -74,6 +76,7 @@ class Fleet:
 
     def __init__(self, postgres: Server, redis: psutil.Process, key: str, shape: Shape) -> None:
         self.apis: list[Api] = []
+        self.baselines: list[Api] = []
         self._postgres = postgres
         self._redis = redis
         self._key = key
@@ -86,6 +89,7 @@ class Fleet:
         for name in SERVERS:
             for store, settings in ((REDIS, cached), (POSTGRESQL, environ)):
                 self._start_api(stack, name, store, settings)
+            self._start_baseline(stack, name)
         port = free_port()
         environ = {**cached, "PORT": str(port), "LOG_LEVEL": "warning"}
         for command in ("api", "worker"):
@@ -116,18 +120,28 @@ class Fleet:
         process = started(stack, python(server.__name__), environ)
         api = Api(server=name, store=store, port=port, process=psutil.Process(process.pid))
         wait_until_listening(port)
-        self._imitate(api)
+        self._imitate(api, api)
         self.apis.append(api)
 
-    def _imitate(self, api: Api) -> None:
-        """Let the bare route answer as ours has just answered."""
+    def _start_baseline(self, stack: ExitStack, name: str) -> None:
+        port = free_port()
+        process = started(stack, python(bare.__name__, name, str(port)), os.environ)
+        process = psutil.Process(process.pid)
+        api = Api(server=name, store=AS_IT_COMES, port=port, process=process)
+        wait_until_listening(port)
+        self._imitate(self.apis[-1], api)
+        self.baselines.append(api)
+
+    def _imitate(self, api: Api, imitator: Api) -> None:
+        """Let the bare route of `imitator` answer as ours has just answered."""
         query = f"customer_id={population.customer_id(1)}&feature_key={population.FEATURES[0]}"
         headers, body = self._ask(api, "GET", f"{server.CHECK}?{query}")
         kept = {name: value for name, value in headers.items() if name not in SERVERS_OWN_HEADERS}
         imitated = msgspec.json.encode(Imitated(headers=kept, body=body.decode()))
-        self._ask(api, "POST", server.TO_BE_BARE, imitated)
-        bare_headers, bare_body = self._ask(api, "GET", f"{server.BARE}?{query}")
-        assert (bare_headers.keys(), bare_body) == (headers.keys(), body), bare_headers
+        self._ask(imitator, "POST", bare.TO_BE_BARE, imitated)
+        bare_headers, bare_body = self._ask(imitator, "GET", f"{bare.BARE}?{query}")
+        given = bare_headers.keys() - SERVERS_OWN_HEADERS, bare_body
+        assert given == (headers.keys() - SERVERS_OWN_HEADERS, body), bare_headers
 
     def _ask(
         self, api: Api, method: str, path: str, body: bytes | None = None
@@ -184,6 +198,8 @@ class Fleet:
         self._ask(api, "POST", server.CALLS, msgspec.json.encode(calls))
 
     def _cache_reads(self, api: Api) -> Counter[str]:
+        if api.store == AS_IT_COMES:
+            return Counter()
         exposition = self._ask(api, "GET", "/metrics")[1].decode()
         return Counter(
             {
@@ -207,7 +223,9 @@ class Fleet:
         busy = sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
         return {
             "all": round(busy * SECOND_NS),
-            "the measured servers": sum(cpu_ns(each.process) for each in self.apis),
+            "the measured servers": sum(
+                cpu_ns(each.process) for each in (*self.apis, *self.baselines)
+            ),
             "the client": cpu_ns(psutil.Process(self._caller.pid)) + cpu_ns(psutil.Process()),
             **self._shared(),
         }

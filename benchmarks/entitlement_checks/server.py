@@ -1,12 +1,12 @@
-"""The server side: an API process as it is, with a bare Starlette route and a clock beside it.
+"""The server side: an API process as it is, with a clock and bare Starlette routes beside it.
 
     /v1/entitlements/check          ours, untouched
     /timed/check, /timed/nothing    the same handler between two looks at the clock; one that waits
                                     for nothing but its next turn
-    /bare                           Starlette alone, with the bytes and headers of an answer of ours
     /bench/calls                    calls the timed handler, so many at once, without HTTP
     /bench/everybody                resolves each customer once
-    /bench/times, /bench/bare       the clock's times since last asked; what /bare shall answer
+    /bench/times                    the clock's times since last asked
+    /bare, /bench/bare              as bare.py has them
 
 Only what is asked for runs. `python -m benchmarks.entitlement_checks.server`, settings from the
 environment.
@@ -39,17 +39,15 @@ from abaxus_core.http.server import serve
 from abaxus_core.kernel import config, event_loop, log
 from abaxus_core.kernel.lifecycle import stop_on_signals
 from abaxus_core.services.work import Context
-from benchmarks.entitlement_checks import population
+from benchmarks.entitlement_checks import bare, population
 
 CHECK: Final = "/v1/entitlements/check"
 RESOLVE: Final = "/v1/entitlements"
 TIMED_CHECK: Final = "/timed/check"
 TIMED_NOTHING: Final = "/timed/nothing"
-BARE: Final = "/bare"
 CALLS: Final = "/bench/calls"
 EVERYBODY: Final = "/bench/everybody"
 TIMES: Final = "/bench/times"
-TO_BE_BARE: Final = "/bench/bare"
 TIMES_MAX: Final = 200_000
 CALLS_DRAWN: Final = 10_000
 
@@ -66,13 +64,6 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
     at_once: int
     customers: int
     for_ns: int = 0
-
-
-class Imitated(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer of ours, for /bare to give: what the server adds by itself is not in `headers`."""
-
-    headers: dict[str, str]
-    body: str
 
 
 class _Clock:
@@ -105,20 +96,6 @@ class _Clock:
         )
         self._count = 0
         return Response(msgspec.json.encode(times))
-
-
-class _Bare:
-    def __init__(self) -> None:
-        self._imitated = Imitated(headers={}, body="")
-        self._body = b""
-
-    async def imitate(self, request: Request) -> Response:
-        self._imitated = msgspec.json.decode(await request.body(), type=Imitated)
-        self._body = self._imitated.body.encode()
-        return Response(b"{}")
-
-    async def get(self, _request: Request) -> Response:
-        return Response(self._body, headers=self._imitated.headers)
 
 
 class _Callers:
@@ -183,7 +160,7 @@ def _drawn(customers: int) -> list[tuple[str, str]]:
 
 
 def _application(opened: App) -> Any:
-    clock, bare = _Clock(), _Bare()
+    clock = _Clock()
     check, resolve = _endpoint(CHECK), _endpoint(RESOLVE)
     callers = _Callers(opened.contexts["live"], check, resolve, clock)
     ours = build(
@@ -198,11 +175,10 @@ def _application(opened: App) -> Any:
     )
     starlette = Starlette(
         routes=[
-            Route(BARE, bare.get),
+            *bare.routes(),
             Route(TIMES, clock.read),
             Route(CALLS, callers.check, methods=["POST"]),
             Route(EVERYBODY, callers.resolve_everybody, methods=["POST"]),
-            Route(TO_BE_BARE, bare.imitate, methods=["POST"]),
         ]
     )
 
