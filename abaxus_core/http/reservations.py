@@ -7,14 +7,17 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from abaxus_core.domain import reservations as domain
+from abaxus_core.domain.instants import check_instant
 from abaxus_core.domain.reservations import ReservationStatus, status_at
 from abaxus_core.http import codec
 from abaxus_core.http.answers import Answer
 from abaxus_core.http.auth import check_covered
 from abaxus_core.http.endpoint import Call, Endpoint
 from abaxus_core.http.events import NewEvent, event_of
+from abaxus_core.http.paging import Page, Paged, page, read_cursor
 from abaxus_core.http.texts import Key
 from abaxus_core.kernel.database import Connection
+from abaxus_core.repositories.reservations import Place
 from abaxus_core.services import reservations as service
 from abaxus_core.services.work import Work
 
@@ -49,6 +52,13 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     idempotency_key: codec.IdempotencyKey | None = None
 
 
+class HeldQuery(Paged, frozen=True, kw_only=True):
+    """Without `feature_key`: of all features."""
+
+    customer_id: codec.CallerId
+    feature_key: Key | None = None
+
+
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """`committed_quantity` when it is committed, and `event_id` if with an event."""
 
@@ -62,6 +72,14 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     created_at: datetime
     settled_at: datetime | None
+
+
+class _Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where a page of reservations ended."""
+
+    feature_key: str
+    expires_at: datetime
+    id: str
 
 
 class GrantedReservation(Reservation, frozen=True, kw_only=True):
@@ -118,6 +136,26 @@ async def get(call: Call[None, None]) -> Answer:
     return await call.read(step)
 
 
+async def list_held(call: Call[None, HeldQuery]) -> Answer:
+    """What is held of a customer now, by feature, what runs out first before the rest."""
+    query, now = call.query, call.context.clock()
+    after = _read_place(query.cursor)
+
+    async def step(conn: Connection) -> Page[Reservation]:
+        rows = await service.held(
+            conn,
+            query.customer_id,
+            at=now,
+            feature_key=query.feature_key,
+            after=after,
+            rows_max=query.limit + 1,
+        )
+        cut = page(rows, query.limit, lambda row: (row.feature_key, row.expires_at, row.id))
+        return Page(data=[_document(row, now) for row in cut.data], next_cursor=cut.next_cursor)
+
+    return await call.read(step)
+
+
 async def commit(call: Call[Commitment, None]) -> Answer:
     """Recording usage is for keys that may send events."""
     body, context = call.body, call.context
@@ -142,6 +180,14 @@ async def release(call: Call[Release, None]) -> Answer:
 
     async with call.context.reserving:
         return await call.write(200, step)
+
+
+def _read_place(cursor: str | None) -> Place | None:
+    """The reservation after which a page begins; None for the first page. Raises InvalidInput."""
+    if cursor is None:
+        return None
+    position = read_cursor(cursor, _Position)
+    return position.feature_key, check_instant(position.expires_at, "cursor"), position.id
 
 
 def _answered(
@@ -190,6 +236,17 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         errors=("CUSTOMER_NOT_FOUND",),
         example={"customer_id": "acme", "feature_key": "api_calls", "quantity": 500},
         summary="Hold some of what is left of a limit: granted (201), or not (200)",
+        tag="Entitlements",
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/entitlements/reservations",
+        handler=list_held,
+        scope="entitlements",
+        query=HeldQuery,
+        answers={200: Page[Reservation]},
+        errors=("CUSTOMER_NOT_FOUND",),
+        summary="List what is held of a customer now",
         tag="Entitlements",
     ),
     Endpoint(

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
 import msgspec
@@ -22,9 +22,13 @@ _lock_tally_of = _sql.maybe("lock_tally_of")
 _expire = _sql.one("expire")
 _insert = _sql.exec("insert")
 _get = _sql.maybe("get")
+_held = _sql.many("held")
 _settle = _sql.exec("settle")
 _next_run_out = _sql.maybe("next_run_out")
 _delete_settled = _sql.exec("delete_settled")
+
+Place: TypeAlias = tuple[str, datetime, str]
+"""Where a list of what is held goes on: feature, end, and id."""
 
 # What has run out beyond this of one feature is left to whoever asks next.
 EXPIRED_AT_ONCE_MAX: Final = 10_000
@@ -90,6 +94,23 @@ async def insert(conn: Connection, reservation: Reservation) -> None:
 async def get(conn: Connection, reservation_id: str) -> Reservation | None:
     row = await _get(conn, reservation_id)
     return None if row is None else _reservation(row)
+
+
+async def held(
+    conn: Connection,
+    customer_no: int,
+    *,
+    at: datetime,
+    feature_key: str | None,
+    after: Place | None,
+    rows_max: int,
+) -> list[Reservation]:
+    """What is held at that instant, of one feature or (None) of all, past a place in the order."""
+    feature_after, expires_after, id_after = after or (None, None, None)
+    rows = await _held(
+        conn, customer_no, at, feature_key, feature_after, expires_after, id_after, rows_max
+    )
+    return [_reservation(row) for row in rows]
 
 
 async def settle(conn: Connection, reservation_id: str, settlement: Settlement) -> bool:

@@ -28,9 +28,9 @@ from abaxus_core.errors import (
 )
 from abaxus_core.kernel.database import Connection
 from abaxus_core.repositories import reservations as repository
-from abaxus_core.repositories.reservations import Settlement
+from abaxus_core.repositories.reservations import Place, Settlement
+from abaxus_core.services import customers
 from abaxus_core.services.backfill import Backfill
-from abaxus_core.services.customers import no_such_customer
 from abaxus_core.services.entitlements.exact import exact
 from abaxus_core.services.ingestion import Checked
 from abaxus_core.services.work import Work
@@ -86,6 +86,25 @@ async def get(conn: Connection, reservation_id: str) -> Reservation:
     if reservation is None:
         raise _no_such_reservation(reservation_id)
     return reservation
+
+
+async def held(
+    conn: Connection,
+    customer_id: str,
+    *,
+    at: datetime,
+    feature_key: str | None,
+    after: Place | None,
+    rows_max: int,
+) -> list[Reservation]:
+    """What is held of the customer's feature, or of all, by feature and end.
+
+    Raises CUSTOMER_NOT_FOUND.
+    """
+    customer_no = (await customers.get(conn, customer_id)).customer_no
+    return await repository.held(
+        conn, customer_no, at=at, feature_key=feature_key, after=after, rows_max=rows_max
+    )
 
 
 async def record(backfill: Backfill, event: Event) -> Recording:
@@ -193,7 +212,7 @@ async def _standing(work: Work, of: NewReservation | Reservation, at: datetime) 
     """Raises CUSTOMER_NOT_FOUND."""
     snapshot = await exact(work.conn, of.customer_id, (of.feature_key,), now=at)
     if snapshot is None:
-        raise no_such_customer(of.customer_id)
+        raise customers.no_such_customer(of.customer_id)
     return domain.standing(snapshot, of.feature_key, at)
 
 

@@ -81,6 +81,28 @@ FROM reservations AS r
 JOIN customers AS c ON c.customer_no = r.customer_no
 WHERE r.reservation_id = $1;
 
+-- name: held :many
+-- params: $1 customer_no int4, $2 at timestamptz, $3 feature_key text, $4 after_feature_key text, $5 after_expires_at timestamptz, $6 after_reservation_id text, $7 row_limit int8
+-- why: what is held of a customer, or of one feature, by feature and end; by reservations_held
+SELECT r.reservation_id, r.customer_no, c.customer_id, r.feature_key, r.metric_nos, r.quantity,
+    r.status, r.committed_quantity, r.event_id, r.counts_from, r.expires_at, r.created_at,
+    r.settled_at,
+    ARRAY(
+        SELECT m.metric_no
+        FROM metrics AS m
+        WHERE m.metric_no = ANY (r.metric_nos) AND m.aggregation = 'count'
+    ) AS counting_nos
+FROM reservations AS r
+JOIN customers AS c ON c.customer_no = r.customer_no
+WHERE r.customer_no = $1 AND r.status = 'held' AND r.expires_at > $2
+    AND ($3::text IS NULL OR r.feature_key = $3)
+    AND (
+        $4::text IS NULL
+        OR (r.feature_key, r.expires_at, r.reservation_id) > ($4, $5::timestamptz, $6::text)
+    )
+ORDER BY r.feature_key, r.expires_at, r.reservation_id
+LIMIT $7;
+
 -- name: settle :exec
 -- params: $1 reservation_id text, $2 status text, $3 committed_quantity numeric, $4 event_id text, $5 at timestamptz, $6 counted numeric, $7 counted_until timestamptz
 -- why: under the lock; what was held is free, and what was committed without an event counts on; 0 rows unless it was held

@@ -38,6 +38,11 @@ class Entitlements:
         self._stored = stored
         self._cache = cache
 
+    @property
+    def has_cache(self) -> bool:
+        """Whether checks are given the same snapshot again."""
+        return self._cache is not None
+
     async def snapshot(self, asked: Asked, *, fresh: bool = False) -> Snapshot | None:
         """What covers `asked`, from PostgreSQL when `fresh`; None: there is no such customer."""
         source = self._stored if fresh or self._cache is None else self._cache

@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec.structs import replace
 
+from abaxus_core.domain.decimals import ZERO
 from abaxus_core.domain.entitlement_documents import Measure
 from abaxus_core.domain.instants import day_start
 from abaxus_core.domain.periods import Period
@@ -51,6 +52,8 @@ class RawParts:
 
     def used(self, measure: Measure, seen: Seen) -> Decimal | None:
         """What was used when `seen` was; None where a part has to be read first."""
+        if seen.head is None and seen.tail is None:
+            return ZERO if seen.value is None else seen.value
         parts: dict[str, Decimal | None] = {"head": None, "days": seen.value, "tail": None}
         for side, stamp in _stamps(measure, seen):
             kept = self._kept.get((measure, side))

@@ -43,6 +43,8 @@ HOT = (
     ("lock_tally", ("c77", "tokens"), "reservation_tallies_pkey"),
     ("lock_tally_of", ("res_77",), "reservations_pkey"),
     ("get", ("res_77",), "reservations_pkey"),
+    ("held", (77, NOW, "tokens", None, None, None, 51), "reservations_held"),
+    ("held", (77, NOW, None, "tokens", NOW, "res_76", 51), "reservations_held"),
     ("expire", (77, "tokens", NOW, 10_000), "reservations_held"),
     ("settle", ("res_80", "released", None, None, NOW, Decimal(0), None), "reservations_pkey"),
     ("next_run_out", (LATER,), "reservations_running_out"),
