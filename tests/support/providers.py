@@ -16,6 +16,7 @@ import httpx
 from abaxus_core.kernel import outbound, plugin_manager
 from abaxus_core.kernel.plugin_manager import HttpFactory
 from abaxus_core.plugin.payments import PaymentProvider
+from tests.support.waiting import WAIT_MAX_S
 
 SPECS = Path(__file__).parents[3] / "shared" / "provider-specs"
 """Published documents and tables, where a developer has them."""
@@ -43,12 +44,12 @@ class _Redirected(httpx.AsyncBaseTransport):
 
 
 def redirected(addresses: Mapping[str, str], *, timeout_s: float = 2) -> HttpFactory:
-    """Clients as the kernel makes them, to `addresses` (host → URL), not as patient."""
+    """Clients as the kernel makes them, to `addresses` (host → URL), less patient with answers."""
 
     @asynccontextmanager
     async def open_client(hosts: frozenset[str]) -> AsyncIterator[httpx.AsyncClient]:
         async with outbound.open_client(hosts, network=_Redirected(addresses)) as client:
-            client.timeout = httpx.Timeout(timeout_s)
+            client.timeout = httpx.Timeout(timeout_s, connect=WAIT_MAX_S)
             yield client
 
     return open_client
