@@ -38,6 +38,7 @@ from abaxus_core.http.routes import ENDPOINTS
 from abaxus_core.http.server import serve
 from abaxus_core.kernel import config, event_loop, log
 from abaxus_core.kernel.lifecycle import stop_on_signals
+from abaxus_core.kernel.notifications import CONNECTION_FAULTS
 from abaxus_core.services.work import Context
 from benchmarks.entitlement_checks import bare, population
 
@@ -148,7 +149,7 @@ async def _call_all(handler: Handler, calls: Iterator[Call[Any, Any]], at_once: 
 
     async def caller() -> None:
         for call in calls:
-            with suppress(AbaxusError, TimeoutError):
+            with suppress(AbaxusError, *CONNECTION_FAULTS):
                 await handler(call)
 
     await asyncio.gather(*(caller() for _ in range(at_once)))
