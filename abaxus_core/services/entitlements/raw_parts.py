@@ -36,8 +36,8 @@ from abaxus_core.services.entitlements.exact import window_of
 from abaxus_core.services.entitlements.recent_events import RecentEvents
 from abaxus_core.services.entitlements.slow_lane import SlowLane
 
-# Of 0.8 KB each. A customer has one for each limit whose period begins within a day; whoever has more
-# customers than are kept here pays a slow reading for most of their checks.
+# Of 0.8 KB each. A customer has one for each limit whose period begins within a day; a process that
+# is asked for more than are kept pays a slow reading for many of its checks.
 PARTS_KEPT_MAX: Final = 40_000
 
 Side: TypeAlias = Literal["head", "tail"]
