@@ -22,6 +22,7 @@ from abaxus_core.services.documents.opening import documents_of
 from abaxus_core.services.documents.press import Press
 from abaxus_core.services.entitlements.access import Entitlements
 from abaxus_core.services.entitlements.cache import Redis, RedisCache
+from abaxus_core.services.entitlements.kept_snapshots import KeptSnapshots
 from abaxus_core.services.entitlements.opening import open_redis
 from abaxus_core.services.entitlements.stored import Stored
 from abaxus_core.services.ingestion import Intake
@@ -164,10 +165,11 @@ def context_of(
 
 def _entitlements(shared: Shared, database: Database, clock: Clock) -> Entitlements:
     stored = Stored(database, clock, shared.telemetry)
+    kept = KeptSnapshots(stored, database, clock, shared.telemetry)
     if shared.redis is None:
-        return Entitlements(stored)
-    cache = RedisCache(shared.redis, database.mode, stored, clock, shared.telemetry)
-    return Entitlements(stored, cache)
+        return Entitlements(stored, kept=kept)
+    cache = RedisCache(shared.redis, database.mode, kept, clock, shared.telemetry)
+    return Entitlements(stored, cache=cache)
 
 
 def _seller(settings: Settings) -> Seller:

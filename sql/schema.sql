@@ -240,6 +240,40 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION abaxus_live.tell_document_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $_$
+BEGIN
+    EXECUTE format(
+        'INSERT INTO %I.entitlement_changes (customer_nos) VALUES (ARRAY[$1])', tg_table_schema
+    ) USING old.customer_no;
+    RETURN NULL;
+END
+$_$;
+
+CREATE FUNCTION abaxus_live.tell_usage_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    told_max CONSTANT integer := 4096;
+    customers integer[];
+    metrics integer[];
+BEGIN
+    SELECT array_agg(customer_no), array_agg(metric_no) INTO customers, metrics FROM touched;
+    IF cardinality(customers) > told_max THEN
+        customers := NULL;
+        metrics := NULL;
+    ELSIF customers IS NULL THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE format(
+        'INSERT INTO %I.entitlement_changes (customer_nos, metric_nos) VALUES ($1, $2)',
+        tg_table_schema
+    ) USING customers, metrics;
+    RETURN NULL;
+END
+$_$;
+
 CREATE TABLE abaxus.api_keys (
     key_id text NOT NULL,
     name text NOT NULL,
@@ -425,6 +459,21 @@ CREATE TABLE abaxus_live.email_messages (
     created_at timestamp with time zone NOT NULL,
     finished_at timestamp with time zone,
     CONSTRAINT email_messages_state_known CHECK ((state = ANY (ARRAY['queued'::text, 'sent'::text, 'failed'::text])))
+);
+
+CREATE TABLE abaxus_live.entitlement_changes (
+    transaction_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    customer_nos integer[],
+    metric_nos integer[],
+    CONSTRAINT entitlement_changes_in_pairs CHECK (((metric_nos IS NULL) OR (cardinality(metric_nos) = cardinality(customer_nos))))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+
+CREATE TABLE abaxus_live.entitlement_changes_kept (
+    is_only boolean DEFAULT true NOT NULL,
+    told_from xid8 NOT NULL,
+    next_from xid8 NOT NULL,
+    CONSTRAINT entitlement_changes_kept_only CHECK (is_only)
 );
 
 CREATE TABLE abaxus_live.entitlement_documents (
@@ -835,6 +884,9 @@ ALTER TABLE ONLY abaxus_live.customers
 ALTER TABLE ONLY abaxus_live.email_messages
     ADD CONSTRAINT email_messages_pkey PRIMARY KEY (email_id);
 
+ALTER TABLE ONLY abaxus_live.entitlement_changes_kept
+    ADD CONSTRAINT entitlement_changes_kept_once PRIMARY KEY (is_only);
+
 ALTER TABLE ONLY abaxus_live.entitlement_documents
     ADD CONSTRAINT entitlement_documents_pkey PRIMARY KEY (customer_no);
 
@@ -944,6 +996,8 @@ CREATE INDEX email_messages_of_invoice ON abaxus_live.email_messages USING btree
 
 CREATE INDEX email_messages_queued ON abaxus_live.email_messages USING btree (email_id) WHERE (state = 'queued'::text);
 
+CREATE INDEX entitlement_changes_by_transaction ON abaxus_live.entitlement_changes USING btree (transaction_id);
+
 CREATE INDEX event_conflicts_of_customer ON abaxus_live.event_conflicts USING btree (customer_no, conflict_no);
 
 CREATE INDEX events_customer_metric_time ON ONLY abaxus_live.events USING btree (customer_no, metric_no, occurred_at);
@@ -993,6 +1047,14 @@ ALTER TABLE abaxus_live.audit_log ENABLE ALWAYS TRIGGER audit_log_append_only;
 CREATE TRIGGER audit_seals_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON abaxus_live.audit_seals FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.refuse_change();
 
 ALTER TABLE abaxus_live.audit_seals ENABLE ALWAYS TRIGGER audit_seals_append_only;
+
+CREATE TRIGGER entitlement_documents_tell AFTER DELETE OR UPDATE OF version ON abaxus_live.entitlement_documents FOR EACH ROW EXECUTE FUNCTION abaxus_live.tell_document_changed();
+
+CREATE TRIGGER usage_daily_tell_added AFTER UPDATE ON abaxus_live.usage_daily REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.tell_usage_changed();
+
+CREATE TRIGGER usage_daily_tell_begun AFTER INSERT ON abaxus_live.usage_daily REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.tell_usage_changed();
+
+CREATE TRIGGER usage_daily_tell_gone AFTER DELETE ON abaxus_live.usage_daily REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.tell_usage_changed();
 
 ALTER TABLE ONLY abaxus_live.amendments
     ADD CONSTRAINT amendments_plan FOREIGN KEY (plan_id, plan_version) REFERENCES abaxus_live.price_plan_versions(plan_id, version);

@@ -6,7 +6,6 @@ force by time without anybody writing. Making one is entitlement_phases.py's, co
 reader's.
 """
 
-from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -120,7 +119,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What the database said of a customer at one instant, as far as it was asked.
 
-    `version` grows with each change of the document; `used` is what had landed.
+    `version` grows with each change of the document; `used` is what had landed. Two snapshots that
+    share document and `used` tell the same: neither is shared past a phase or a billing period.
     """
 
     version: int
@@ -139,20 +139,19 @@ def covers(snapshot: Snapshot, feature_keys: Collection[str] | None, now: dateti
 
 
 def holding(snapshot: Snapshot) -> Period | None:
-    """Return the time in which the snapshot tells what is granted of every feature.
+    """Return the time in which the snapshot tells the same of all that it covers.
 
-    It lies within a phase, and in the billing periods that are counted. None for a snapshot that
-    was not read of all features.
+    It lies within a phase, and in the billing periods that are counted. None past the last phase.
     """
     document = snapshot.document
-    needed = measures(document, None, snapshot.as_of)
-    if needed is None or not all(one in snapshot.used for one in needed):
+    place = place_at(document, snapshot.as_of)
+    if place is None:
         return None
     boundaries = [BEGINNING, *(phase.until or END for phase in document.phases)]
-    place = bisect_right(boundaries, snapshot.as_of)
+    counted = [one.period for one in snapshot.used]
     return Period(
-        start=max(boundaries[place - 1], *(one.period.start for one in needed), BEGINNING),
-        end=min(boundaries[place], *(one.period.end for one in needed), END),
+        start=max([boundaries[place], *(period.start for period in counted)]),
+        end=min([boundaries[place + 1], *(period.end for period in counted)]),
     )
 
 

@@ -25,7 +25,8 @@ FEATURES_MAX: Final = 100
 Number: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema=DECIMAL_OUT)]
 """A decimal that is text already: answers of the hot path are encoded as they are."""
 
-ANSWERS_KEPT_MAX: Final = 2_048
+ANSWERS_KEPT_MAX: Final = 16_384
+INSTANT: Final = b'"as_of":'
 
 _FRESH: Final = frozenset({"no-cache", "no-store", "max-age=0"})
 
@@ -78,7 +79,7 @@ class Entitlement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckedEntitlement(Entitlement, frozen=True, kw_only=True):
-    """`as_of`: the instant that grant and usage are told for."""
+    """`as_of`, the last of all: the instant that grant and usage are told for."""
 
     customer_id: str
     as_of: datetime
@@ -98,8 +99,20 @@ class Entitlements(msgspec.Struct, frozen=True, kw_only=True):
     entitlements: list[Entitlement]
 
 
-# Answers to the checks asked last: the same while a cache gives the same snapshot.
-_answers: Final = Kept[OfFeature, tuple[Snapshot, Answer]](ANSWERS_KEPT_MAX)
+class _Answered(msgspec.Struct, frozen=True):
+    """What a snapshot came to, as JSON up to the instant, which ends every answer."""
+
+    snapshot: Snapshot
+    up_to_instant: bytes
+
+    def tells(self, snapshot: Snapshot) -> bool:
+        """Whether it is what this snapshot comes to."""
+        known = self.snapshot
+        return known.used is snapshot.used and known.document is snapshot.document
+
+
+# Of the checks asked last.
+_answers: Final = Kept[OfFeature, _Answered](ANSWERS_KEPT_MAX)
 
 
 async def resolve(call: Call[None, OfCustomer]) -> Answer:
@@ -119,21 +132,19 @@ async def check(call: Call[None, OfFeature]) -> Answer:
     query = call.query
     _check_quantity(query.quantity, "quantity")
     told = await _checked(call, query.customer_id, (query.feature_key,))
-    if not call.context.entitlements.has_cache:
-        return _answer_to(query, told)
     known = _answers.get(query)
-    if known is not None and known[0] is told.snapshot:
-        return known[1]
-    given = _answer_to(query, told)
-    _answers.put(query, (told.snapshot, given))
-    return given
+    if known is None or not known.tells(told.snapshot):
+        known = _answer_to(query, told)
+        _answers.put(query, known)
+    return Answer(200, known.up_to_instant + msgspec.json.encode(told.as_of) + b"}")
 
 
-def _answer_to(query: OfFeature, told: Told) -> Answer:
+def _answer_to(query: OfFeature, told: Told) -> _Answered:
     fields = _fields(told.combined()[0], query.quantity)
-    return answer(
-        200, CheckedEntitlement(customer_id=query.customer_id, as_of=told.as_of, **fields)
+    whole = codec.encode(
+        CheckedEntitlement(customer_id=query.customer_id, as_of=told.as_of, **fields)
     )
+    return _Answered(told.snapshot, whole[: whole.rindex(INSTANT) + len(INSTANT)])
 
 
 async def check_many(call: Call[AskedFeatures, None]) -> Answer:

@@ -41,9 +41,9 @@ MODES = ("live", "test")
 TRANSACTION_ATTEMPTS_MAX = 10
 RETRY_DELAY_MIN_MS = 2
 RETRY_DELAY_MAX_MS = 250
-DEDICATED_CONNECTIONS = 4
+DEDICATED_CONNECTIONS = 6
 TEST_MODE_SHARE = 5
-CONNECTIONS_MIN = 6
+CONNECTIONS_MIN = 8
 STATEMENT_TIMEOUT_S = 300
 IDLE_IN_TRANSACTION_TIMEOUT_S = 60
 PINNED_STATEMENT_TIMEOUT_S = 5
@@ -71,15 +71,24 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Database:
     """One mode: its schema, its pool. Made by `open_databases`.
 
-    `pinned` stands beside the pool, for short reads that many wait for.
+    `pinned` stands beside the pool, for short reads that many wait for; so does `following`, for
+    what is asked again and again as a whole.
     """
 
     def __init__(
-        self, mode: str, pool: Any, pinned: Pinned, *, listener: Listener, notifier: Notifier
+        self,
+        mode: str,
+        pool: Any,
+        *,
+        pinned: Pinned,
+        following: Pinned,
+        listener: Listener,
+        notifier: Notifier,
     ) -> None:
         self.mode = mode
         self.schema = schema_of(mode)
         self.pinned = pinned
+        self.following = following
         self.listener = listener
         self._pool = pool
         self._notifier = notifier
@@ -241,9 +250,21 @@ async def open_databases(dsn: str, settings: PoolSettings) -> AsyncIterator[Data
         for mode, connections_max in (("live", live_max), ("test", test_max)):
             pool = await _open_pool(dsn, settings, schema_of(mode), connections_max)
             stack.push_async_callback(_close_pool, pool)
-            pinned = Pinned(partial(_connect_pinned, dsn, settings, schema_of(mode)))
+            pinned, following = (
+                Pinned(partial(_connect_pinned, dsn, settings, schema_of(mode))) for _ in range(2)
+            )
             stack.push_async_callback(pinned.close)
-            modes.append(Database(mode, pool, pinned, listener=listener, notifier=notifier))
+            stack.push_async_callback(following.close)
+            modes.append(
+                Database(
+                    mode,
+                    pool,
+                    pinned=pinned,
+                    following=following,
+                    listener=listener,
+                    notifier=notifier,
+                )
+            )
         yield Databases(live=modes[0], test=modes[1], listener=listener)
 
 
@@ -251,7 +272,7 @@ def _split(connections_max: int) -> tuple[int, int]:
     """The bounds of the two pools: test mode gets a fifth, live mode the rest.
 
     >>> _split(25)
-    (17, 4)
+    (16, 3)
     """
     if connections_max < CONNECTIONS_MIN:
         raise ConfigurationError([f"DATABASE_MAX_CONNECTIONS must be {CONNECTIONS_MIN} or more"])

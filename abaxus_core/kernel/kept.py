@@ -22,6 +22,11 @@ class Kept(Generic[K, V]):
         self._entries[key] = entry
         return entry[0]
 
+    def peek(self, key: K) -> V | None:
+        """As `get`, and no use of it."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry[0]
+
     def put(self, key: K, value: V, weight: int = 1) -> None:
         """Keep `value` in place of what was there; not at all if it alone is too heavy."""
         self.forget(key)
@@ -36,3 +41,7 @@ class Kept(Generic[K, V]):
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._weight -= entry[1]
+
+    def forget_all(self) -> None:
+        self._entries.clear()
+        self._weight = 0

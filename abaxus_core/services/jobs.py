@@ -68,6 +68,10 @@ class ExpireReservations(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it ends whatever has run out."""
 
 
+class ForgetChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing: it forgets what every process has been told of entitlements."""
+
+
 class FailAbandoned(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing: it ends whatever has no job left."""
 
@@ -81,6 +85,7 @@ RESERVATIONS_EXPIRE: Final = JobKind(
     name="reservations.expire", payload=ExpireReservations, attempts_max=1
 )
 ABANDONED_FAIL: Final = JobKind(name="abandoned.fail", payload=FailAbandoned, attempts_max=1)
+CHANGES_FORGET: Final = JobKind(name="entitlements.forget", payload=ForgetChanges, attempts_max=1)
 RECORDS_PRUNE: Final = JobKind(name="records.prune", payload=PruneRecords, attempts_max=1)
 PARTITIONS_MAKE: Final = JobKind(name="partitions.make", payload=MakePartitions, attempts_max=1)
 AUDIT_SEAL: Final = JobKind(name="audit.seal", payload=SealAudit, attempts_max=1)

@@ -111,6 +111,12 @@ class Telemetry:
             ("mode", "outcome"),
             registry=self._registry,
         )
+        self._entitlement_kept = Counter(
+            "abaxus_entitlement_kept_total",
+            "Checks answered by what the process had read before and PostgreSQL said still holds.",
+            ("mode",),
+            registry=self._registry,
+        )
         self._entitlement_looks = Counter(
             "abaxus_entitlement_looks_total",
             "Looks into PostgreSQL that checks took, by mode; many share a statement.",
@@ -143,6 +149,7 @@ class Telemetry:
         )
         # One a check: adding up here costs a tenth of what the Counter takes for each.
         self._reads_uncounted: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._kept_uncounted: defaultdict[str, int] = defaultdict(int)
 
     def request_answered(self, method: str, route: str, status: int, took_ns: int) -> None:
         """`route` is the path's template, or "none" where no route matched."""
@@ -171,6 +178,9 @@ class Telemetry:
     def entitlements_read(self, mode: str, outcome: str) -> None:
         """`outcome`: hit, miss, unusable, away."""
         self._reads_uncounted[mode, outcome] += 1
+
+    def entitlements_kept(self, mode: str) -> None:
+        self._kept_uncounted[mode] += 1
 
     def entitlements_looked(self, mode: str, looks: int) -> None:
         """One statement for so many."""
@@ -224,4 +234,7 @@ class Telemetry:
         for labels, count in self._reads_uncounted.items():
             self._entitlement_reads.labels(*labels).inc(count)
         self._reads_uncounted.clear()
+        for mode, count in self._kept_uncounted.items():
+            self._entitlement_kept.labels(mode).inc(count)
+        self._kept_uncounted.clear()
         return generate_latest(self._registry)

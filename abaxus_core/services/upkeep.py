@@ -3,12 +3,13 @@
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from abaxus_core.repositories import events
+from abaxus_core.repositories import entitlement_changes, events
 from abaxus_core.services import calculations, idempotency, reservations
 from abaxus_core.services.usage import month_of
 from abaxus_core.services.work import SYSTEM, Context, Work, perform
 
 ROUNDS_MAX: Final = 1_000
+CHANGES_AT_ONCE: Final = 5_000
 
 
 async def prune(context: Context) -> None:
@@ -20,6 +21,16 @@ async def prune(context: Context) -> None:
 async def expire_reservations(context: Context) -> None:
     """End reservations that have run out, those of one feature in each transaction."""
     await _until_none_left(context, reservations.expire)
+
+
+async def forget_changes(context: Context) -> None:
+    """Tell only of what has changed in entitlements since about a call ago; forget the rest."""
+    await context.database.transaction(entitlement_changes.move_on)
+
+    async def forget(work: Work) -> int:
+        return await entitlement_changes.forget(work.conn, rows_max=CHANGES_AT_ONCE)
+
+    await _until_none_left(context, forget)
 
 
 async def make_partitions(context: Context) -> None:

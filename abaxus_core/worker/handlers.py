@@ -19,6 +19,7 @@ from abaxus_core.services.jobs import (
     ABANDONED_FAIL,
     AMENDMENTS_APPLY,
     AUDIT_SEAL,
+    CHANGES_FORGET,
     EMAIL_DELIVER,
     PARTITIONS_MAKE,
     PAYMENT_END,
@@ -31,6 +32,7 @@ from abaxus_core.services.jobs import (
     EndLeftover,
     ExpireReservations,
     FailAbandoned,
+    ForgetChanges,
     MakePartitions,
     PruneRecords,
     ResolvePayment,
@@ -60,6 +62,12 @@ SCHEDULES: Final[Sequence[Schedule[Any]]] = (
         payload=ExpireReservations(),
     ),
     Schedule(name="audit", every=timedelta(minutes=1), kind=AUDIT_SEAL, payload=SealAudit()),
+    Schedule(
+        name="entitlements",
+        every=timedelta(minutes=1),
+        kind=CHANGES_FORGET,
+        payload=ForgetChanges(),
+    ),
     Schedule(name="records", every=timedelta(hours=1), kind=RECORDS_PRUNE, payload=PruneRecords()),
     Schedule(
         name="partitions", every=timedelta(hours=1), kind=PARTITIONS_MAKE, payload=MakePartitions()
@@ -95,6 +103,9 @@ def of(context: Context) -> list[Handler[Any]]:
     async def seal_audit(_job: Job[SealAudit]) -> None:
         await audit_seals.seal(context)
 
+    async def forget_changes(_job: Job[ForgetChanges]) -> None:
+        await upkeep.forget_changes(context)
+
     async def prune_records(_job: Job[PruneRecords]) -> None:
         await upkeep.prune(context)
 
@@ -110,6 +121,7 @@ def of(context: Context) -> list[Handler[Any]]:
         Handler(kind=ABANDONED_FAIL, run=fail_abandoned),
         Handler(kind=RESERVATIONS_EXPIRE, run=expire_reservations),
         Handler(kind=AUDIT_SEAL, run=seal_audit),
+        Handler(kind=CHANGES_FORGET, run=forget_changes),
         Handler(kind=RECORDS_PRUNE, run=prune_records),
         Handler(kind=PARTITIONS_MAKE, run=make_partitions),
         *bulk.handlers(context),

@@ -124,7 +124,7 @@ async def replica(
             context,
             database=database,
             telemetry=telemetry,
-            entitlements=Entitlements(reader, cache),
+            entitlements=Entitlements(reader, cache=cache),
         )
         process = Replica(own, cache, redis, reader, telemetry)
         yield process

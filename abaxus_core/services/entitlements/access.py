@@ -32,26 +32,24 @@ class Cache(Snapshots, Protocol):
 
 
 class Entitlements:
-    """One mode's: `stored` reads PostgreSQL, `cache` answers before it where there is one."""
+    """One mode's. `stored` reads PostgreSQL anew, `kept` what it has read before where that still
+    holds; `cache`, where there is one, is asked first, and told of changes."""
 
-    def __init__(self, stored: Snapshots, cache: Cache | None = None) -> None:
+    def __init__(
+        self, stored: Snapshots, *, kept: Snapshots | None = None, cache: Cache | None = None
+    ) -> None:
         self._stored = stored
         self._cache = cache
-
-    @property
-    def has_cache(self) -> bool:
-        """Whether checks are given the same snapshot again."""
-        return self._cache is not None
+        self._nearest = cache or kept or stored
 
     async def snapshot(self, asked: Asked, *, fresh: bool = False) -> Snapshot | None:
         """What covers `asked`, from PostgreSQL when `fresh`; None: there is no such customer."""
-        source = self._stored if fresh or self._cache is None else self._cache
-        (found,) = await source.read((asked,))
+        (found,) = await (self._stored if fresh else self._nearest).read((asked,))
         if isinstance(found, Exception):
             raise found
         return found
 
     async def changed(self, customer_ids: Collection[str], *, waiting: bool) -> None:
-        """As the cache's; where there is none, every check reads what is committed."""
+        """As the cache's; where there is none, every check hears of what is committed."""
         if self._cache is not None:
             await self._cache.changed(customer_ids, waiting=waiting)

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from abaxus_core.domain.entitlement_documents import Document, Measure, Snapshot, holding
+from abaxus_core.domain.entitlement_documents import Document, Measure, Snapshot, covers, holding
 from abaxus_core.domain.periods import Period
 from abaxus_core.kernel.kept import Kept
 from abaxus_core.services.entitlements.shared_plans import SharedPlans
@@ -82,7 +82,7 @@ class Values:
             version=value.version, document=document, used=dict(value.used), as_of=value.as_of
         )
         held = holding(snapshot)
-        if held is None:
+        if held is None or not covers(snapshot, None, snapshot.as_of):
             return None
         learnt = _Read(raw, bytes(value.document), snapshot, held)
         self._known.put(customer_id, learnt, max(len(raw), KNOWN_WEIGHT_MIN))

@@ -147,7 +147,7 @@ async def cached(catalogue: Api) -> AsyncIterator[tuple[Api, Remembering]]:
         catalogue.context.database, catalogue.context.clock, catalogue.context.telemetry
     )
     cache = Remembering(stored)
-    context = replace(catalogue.context, entitlements=Entitlements(stored, cache))
+    context = replace(catalogue.context, entitlements=Entitlements(stored, cache=cache))
     app = build(
         {"live": context, "test": context}, context.settings, Telemetry(), resources=RESOURCES
     )

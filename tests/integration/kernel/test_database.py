@@ -169,7 +169,7 @@ async def cut(database: Database) -> None:
 
 
 async def test_both_modes_together_stay_within_the_bound(databases: TestDatabases) -> None:
-    settings = type(SETTINGS)(connections_max=6, ssl_mode="disable", application_name="bounded")
+    settings = type(SETTINGS)(connections_max=8, ssl_mode="disable", application_name="bounded")
 
     async def hold(conn: Connection) -> None:
         await conn.fetchval("SELECT pg_sleep(0.02)")
@@ -185,11 +185,11 @@ async def test_both_modes_together_stay_within_the_bound(databases: TestDatabase
             count = await conn.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bounded'"
             )
-    assert count <= 6
+    assert count <= 8
 
 
 async def test_too_few_connections_are_refused(databases: TestDatabases) -> None:
-    settings = type(SETTINGS)(connections_max=5, ssl_mode="disable")
+    settings = type(SETTINGS)(connections_max=7, ssl_mode="disable")
     with pytest.raises(ConfigurationError, match="DATABASE_MAX_CONNECTIONS"):
         async with open_databases(databases.dsn, settings):
             pass

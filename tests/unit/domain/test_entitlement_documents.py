@@ -172,10 +172,16 @@ def test_a_snapshot_holds_no_longer_than_its_billing_period() -> None:
     assert holding(used(resolved(subscription()), 30, "2026-04-10")) == APRIL
 
 
-def test_a_snapshot_of_some_features_is_not_said_to_hold() -> None:
+def test_a_snapshot_holds_as_long_as_what_was_counted_for_it() -> None:
     whole = used(resolved(subscription()), 30, "2026-04-10")
-    assert holding(msgspec.structs.replace(whole, used={})) is None
-    assert holding(msgspec.structs.replace(used_past_the_last_phase(), used={})) is None
+    assert holding(whole) == APRIL
+    of_no_limit = holding(msgspec.structs.replace(whole, used={}))
+    assert of_no_limit is not None
+    assert of_no_limit.contains(APRIL.end)
+
+
+def test_past_the_last_phase_nothing_holds() -> None:
+    assert holding(used_past_the_last_phase()) is None
 
 
 def used_past_the_last_phase() -> Snapshot:

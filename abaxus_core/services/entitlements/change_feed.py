@@ -1,0 +1,87 @@
+"""What changed since this process last asked: one short statement for all checks that wait.
+
+A check joins no statement that is on its way already, so whatever was committed before it came is
+told. Each position is a snapshot of the database: what the next statement sees and that snapshot
+did not is what changed between the two, in whatever order it was begun or committed.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from abaxus_core.kernel.batching import Batcher, Full
+from abaxus_core.kernel.database import Database
+from abaxus_core.kernel.notifications import CONNECTION_FAULTS
+from abaxus_core.repositories import entitlement_changes as repository
+from abaxus_core.repositories.entitlement_changes import Change, Told
+from abaxus_core.services.request_times import NS_PER_SECOND
+
+TIMEOUT_S: Final = 1
+REST_S: Final = 1
+ASKING_AT_ONCE: Final = 1_024
+ASKING_MAX: Final = 4_096
+# Those not over yet when the position was taken, and all since then.
+TRANSACTIONS_MAX: Final = 1_000
+
+_log = structlog.get_logger("abaxus.entitlements")
+
+
+class ChangeFeed:
+    """One mode's. `changed` is told of each change; `lost`, that anything may have changed."""
+
+    def __init__(
+        self, database: Database, *, changed: Callable[[Change], None], lost: Callable[[], None]
+    ) -> None:
+        self._following = database.following
+        self._changed = changed
+        self._lost = lost
+        self._position: str | None = None
+        self._server: datetime | None = None
+        self._rests_until_ns = 0
+        self._asking = Batcher(self._run, size_max=ASKING_AT_ONCE, waiting_max=ASKING_MAX)
+
+    @property
+    def followed(self) -> bool:
+        """Whether all that changes from now on will be told of."""
+        return self._position is not None
+
+    async def catch_up(self) -> None:
+        """Return when all that was committed before the call is told, or lost."""
+        try:
+            await self._asking.submit(None)
+        except Full:
+            self._stop()
+
+    async def _run(self, asking: Sequence[None]) -> Sequence[None]:
+        if self._position is not None or time.monotonic_ns() >= self._rests_until_ns:
+            try:
+                self._tell(await self._ask())
+            except CONNECTION_FAULTS as error:
+                _log.info("entitlements.changes_lost", error=type(error).__name__)
+                self._stop()
+        return asking
+
+    async def _ask(self) -> Told:
+        async with self._following.connection(TIMEOUT_S) as conn:
+            return await repository.told(conn, self._position, transactions_max=TRANSACTIONS_MAX)
+
+    def _tell(self, told: Told) -> None:
+        begins = self._position is None
+        if not begins and not told.whole:
+            # A transaction that has been open for long would have each statement look at as many.
+            self._stop()
+            return
+        if begins or told.server != self._server:
+            self._lost()
+        for change in told.changes:
+            self._changed(change)
+        self._position, self._server = told.position, told.server
+
+    def _stop(self) -> None:
+        """Begin anew after a rest."""
+        self._position = None
+        self._rests_until_ns = time.monotonic_ns() + REST_S * NS_PER_SECOND
+        self._lost()

@@ -1,0 +1,343 @@
+"""Checks answered by what a process has kept, and each way in which that is true no longer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from abaxus_core.domain.entitlement_documents import Snapshot, combined
+from abaxus_core.domain.entitlements import Combined
+from abaxus_core.services import upkeep
+from abaxus_core.services.entitlements import change_feed, kept_snapshots
+from abaxus_core.services.entitlements.access import Asked, Entitlements
+from abaxus_core.services.entitlements.kept_snapshots import KeptSnapshots
+from abaxus_core.services.entitlements.stored import Stored
+from tests.integration.catalogue.conftest import Api
+from tests.integration.catalogue.test_entitlement_lane import counted
+from tests.integration.catalogue.test_entitlements import call, limit, sso, subscribed
+from tests.support.clock import FakeClock
+from tests.support.locks import holding
+from tests.support.postgres import TestDatabases
+
+ADD_SIXTY_NINE = "UPDATE usage_daily SET value_sum = value_sum + 69"
+NOBODY_HEARS = "LOCK TABLE entitlement_changes IN ACCESS EXCLUSIVE MODE"
+CHECK = "/v1/entitlements/check?customer_id=acme&feature_key=calls"
+
+
+class Reads:
+    """Reads PostgreSQL, and counts how often; `meanwhile` comes once after the next read."""
+
+    def __init__(self, stored: Stored) -> None:
+        self._stored = stored
+        self.count = 0
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def read(self, asked: Sequence[Asked]) -> Sequence[Snapshot | Exception | None]:
+        self.count += 1
+        found = await self._stored.read(asked)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return found
+
+
+class Process:
+    """Checks acme, with what it keeps."""
+
+    def __init__(self, api: Api) -> None:
+        context = api.context
+        stored = Stored(context.database, context.clock, context.telemetry)
+        self.reads = Reads(stored)
+        self.kept = KeptSnapshots(self.reads, context.database, context.clock, context.telemetry)
+
+    async def check(self, feature_key: str = "calls") -> Combined:
+        (found,) = await self.kept.read([Asked("acme", (feature_key,))])
+        if isinstance(found, Exception):
+            raise found
+        assert found is not None
+        return combined(found, (feature_key,), found.as_of)[0]
+
+    async def used(self) -> int:
+        return int((await self.check()).current_usage or 0)
+
+
+@pytest.fixture
+async def process(catalogue: Api, monkeypatch: pytest.MonkeyPatch) -> Process:
+    """acme has sso and has used 30 of 100 calls; what was asked is kept."""
+    monkeypatch.setattr(change_feed, "REST_S", 0)
+    await subscribed(catalogue, "a", limit(100), sso(True))
+    await catalogue.used(call("1", 30, "2026-05-02T00:00:00Z"))
+    process = Process(catalogue)
+    assert await process.used() == 30
+    assert (await process.check("sso")).granted
+    return process
+
+
+async def test_what_was_asked_is_not_read_again(process: Process) -> None:
+    before = process.reads.count
+    for _ in range(3):
+        assert await process.used() == 30
+        assert (await process.check("sso")).granted
+        assert not (await process.check("nope")).granted
+    assert process.reads.count == before
+
+
+async def test_many_who_wait_hear_of_changes_at_once(catalogue: Api, process: Process) -> None:
+    statements = 0
+
+    def count(_record: object) -> None:
+        nonlocal statements
+        statements += 1
+
+    async with catalogue.context.database.following.connection(1) as conn:
+        watched: Any = conn
+        watched.add_query_logger(count)
+    assert await asyncio.gather(*(process.used() for _ in range(300))) == [30] * 300
+    assert statements == 1
+
+
+async def test_usage_that_lands_is_read_and_nothing_else(catalogue: Api, process: Process) -> None:
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+    before = process.reads.count
+    assert (await process.check("sso")).granted
+    assert process.reads.count == before
+    assert await process.used() == 35
+    assert process.reads.count == before + 1
+    await catalogue.used(call("3", 6, "2026-05-03T01:00:00Z"))
+    assert await process.used() == 41
+
+
+async def test_a_change_is_heard_of(catalogue: Api, process: Process) -> None:
+    await subscribed(catalogue, "b", limit(50))
+    assert (await process.check()).limit == 150
+
+
+async def test_what_is_changed_by_hand_is_heard_of(catalogue: Api, process: Process) -> None:
+    for change in (
+        "UPDATE entitlement_documents SET document = NULL, version = version + 1",
+        "DELETE FROM entitlement_documents",
+    ):
+        before = process.reads.count
+        async with catalogue.context.database.connection() as conn:
+            await conn.execute(change)
+        assert (await process.check("sso")).granted
+        assert process.reads.count == before + 1
+
+
+async def test_without_its_trigger_a_change_would_not_be(catalogue: Api, process: Process) -> None:
+    await silence(catalogue, "entitlement_documents")
+    await subscribed(catalogue, "b", limit(50))
+    assert (await process.check()).limit == 100
+
+
+async def test_without_its_trigger_usage_would_not_be(catalogue: Api, process: Process) -> None:
+    await silence(catalogue, "usage_daily")
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+    assert await process.used() == 30
+
+
+async def silence(catalogue: Api, table: str) -> None:
+    async with catalogue.context.database.connection() as conn:
+        await conn.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+
+
+async def test_what_was_begun_before_and_committed_after_a_position_is_heard_of(
+    catalogue: Api, process: Process
+) -> None:
+    async def add_slowly(conn: Any) -> None:
+        await conn.execute(ADD_SIXTY_NINE)
+        await catalogue.made("/v1/customers", {"id": "later"})
+        for _ in range(3):
+            assert await process.used() == 30
+
+    await catalogue.context.database.transaction(add_slowly)
+    assert await process.used() == 99
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_what_changes_while_it_is_read_is_not_kept(
+    catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch, *, forgets: bool
+) -> None:
+    """Another check hears of it before the reader has kept what it saw; one that forgets that
+    gives what was before."""
+    if forgets:
+        monkeypatch.setattr(KeptSnapshots, "_told_since", lambda *_: False)
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+
+    async def land_and_hear() -> None:
+        await catalogue.used(call("3", 6, "2026-05-03T01:00:00Z"))
+        assert (await process.check("sso")).granted
+
+    process.reads.meanwhile = land_and_hear
+    assert await process.used() == 35
+    assert await process.used() == (35 if forgets else 41)
+
+
+async def test_whoever_reads_while_much_is_told_keeps_nothing(
+    catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_snapshots, "CHANGES_REMEMBERED_MAX", 0)
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+    process.reads.meanwhile = lambda: catalogue.made("/v1/customers", {"id": "else"})
+    assert await process.used() == 35
+    process.reads.count = 0
+
+    async def land_another_and_hear() -> None:
+        await catalogue.used(call("3", 6, "2026-05-04T01:00:00Z"))
+        assert (await process.check("sso")).granted
+
+    await catalogue.used(call("4", 1, "2026-05-03T00:00:00Z"))
+    process.reads.meanwhile = land_another_and_hear
+    assert await process.used() == 36
+    assert await process.used() == 42
+
+
+async def test_a_new_billing_period_is_read(process: Process, clock: FakeClock) -> None:
+    clock.advance(timedelta(days=31))
+    assert await process.used() == 0
+    before = process.reads.count
+    assert await process.used() == 0
+    assert process.reads.count == before
+
+
+async def test_what_ends_by_time_does(catalogue: Api, process: Process, clock: FakeClock) -> None:
+    await subscribed(catalogue, "b", limit(50), end_date="2026-05-20T00:00:00Z")
+    assert (await process.check()).limit == 150
+    clock.set(datetime(2026, 5, 20, tzinfo=UTC))
+    assert (await process.check()).limit == 100
+
+
+async def test_who_has_not_heard_of_what_is_forgotten_begins_anew(
+    catalogue: Api, process: Process
+) -> None:
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+    for name in ("b", "c"):
+        await upkeep.forget_changes(catalogue.context)
+        await catalogue.made("/v1/customers", {"id": name})
+    await upkeep.forget_changes(catalogue.context)
+    async with catalogue.context.database.connection() as conn:
+        assert await conn.fetchval("SELECT count(*) FROM entitlement_changes") == 0
+    assert await process.used() == 35
+    await kept_again(process, 35)
+
+
+async def kept_again(process: Process, used: int) -> None:
+    """Once it has found out that it has to begin anew, and has read."""
+    for _ in range(2):
+        assert await process.used() == used
+    before = process.reads.count
+    assert await process.used() == used
+    assert process.reads.count == before
+
+
+async def test_what_may_still_be_told_is_not_forgotten(catalogue: Api, process: Process) -> None:
+    await upkeep.forget_changes(catalogue.context)
+    await upkeep.forget_changes(catalogue.context)
+    assert await process.used() == 30
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+    await upkeep.forget_changes(catalogue.context)
+    before = process.reads.count
+    assert (await process.check("sso")).granted
+    assert process.reads.count == before
+    assert await process.used() == 35
+
+
+async def test_beside_a_long_transaction_checks_are_read(
+    catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_feed, "TRANSACTIONS_MAX", 2)
+
+    async def long(conn: Any) -> None:
+        await conn.execute("SELECT pg_current_xact_id()")
+        for number in range(2, 7):
+            await catalogue.used(call(str(number), 1, "2026-05-03T00:00:00Z"))
+            assert await process.used() == 29 + number
+
+    await catalogue.context.database.transaction(long)
+    await kept_again(process, 35)
+
+
+async def test_a_connection_that_was_cut_has_missed_nothing(
+    catalogue: Api, process: Process
+) -> None:
+    database = catalogue.context.database
+    async with database.following.connection(1) as following:
+        pid = await following.fetchval("SELECT pg_backend_pid()")
+    async with database.connection() as conn:
+        await conn.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+    assert await process.used() == 35
+    await kept_again(process, 35)
+
+
+async def test_who_hears_nothing_in_time_reads(
+    catalogue: Api, databases: TestDatabases, process: Process
+) -> None:
+    async with holding(databases.dsn, NOBODY_HEARS):
+        before = process.reads.count
+        assert await process.used() == 30
+        assert process.reads.count == before + 1
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+    assert await process.used() == 35
+
+
+async def test_too_many_who_wait_are_not_kept_waiting(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process.kept._feed._asking, "_waiting_max", 1)
+    assert await asyncio.gather(*(process.used() for _ in range(5))) == [30] * 5
+
+
+async def test_another_server_has_told_nothing_of_before(
+    catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that took over may have other transactions under the same numbers."""
+    told = change_feed.repository.told
+
+    async def told_by_another(*args: Any, **options: Any) -> Any:
+        found = await told(*args, **options)
+        return replace(found, changes=[], server=datetime(2026, 1, 1, tzinfo=UTC))
+
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+    monkeypatch.setattr(change_feed.repository, "told", told_by_another)
+    assert await process.used() == 35
+
+
+async def test_more_than_is_worth_telling_apart_is_all(catalogue: Api, process: Process) -> None:
+    async with catalogue.context.database.connection() as conn:
+        await conn.execute(
+            "INSERT INTO usage_daily SELECT customer_no, metric_no, day - number, 1, 1, 7, 7, 7,"
+            " NULL, 1, NULL FROM usage_daily, generate_series(1, 5000) AS number"
+        )
+        last = await conn.fetchrow(
+            "SELECT customer_nos, metric_nos FROM entitlement_changes"
+            " ORDER BY transaction_id DESC LIMIT 1"
+        )
+    assert last is not None
+    assert tuple(last) == (None, None)
+    assert await process.used() == 37
+
+
+async def test_who_wants_it_fresh_is_read_to(catalogue: Api, process: Process) -> None:
+    access = Entitlements(process.reads, kept=process.kept)
+    before = process.reads.count
+    for fresh in (False, True):
+        assert await access.snapshot(Asked("acme", ("calls",)), fresh=fresh) is not None
+    assert process.reads.count == before + 1
+
+
+async def test_over_http_only_the_instant_changes(
+    catalogue: Api, process: Process, clock: FakeClock
+) -> None:
+    await catalogue.ask("GET", CHECK)
+    kept = counted(catalogue)["kept", ""]
+    first = (await catalogue.ask("GET", CHECK)).json()
+    clock.advance(timedelta(seconds=90))
+    second = (await catalogue.ask("GET", CHECK)).json()
+    assert second.pop("as_of") > first.pop("as_of")
+    assert first == second
+    assert first["current_usage"] == "30"
+    assert counted(catalogue)["kept", ""] == kept + 2
