@@ -205,10 +205,15 @@ def _bare(contender: Contender) -> str:
 
 
 def _found(runs: Mapping[str, Contender], found: Mapping[str, Results]) -> list[Figure]:
+    """Of a hundred checks, how many were found in the cache or among what had been read before."""
+    checks = [name for name, each in runs.items() if each.kind in CHECKS]
+    of_redis = [name for name in checks if runs[name].api.store == REDIS]
     return [
-        shown(f"{name}: found in the cache, %", found[name].found_percent)
-        for name, each in runs.items()
-        if each.api.store == REDIS and each.kind in CHECKS
+        *(
+            shown(f"{name}: found in the cache, %", found[name].percent_answered_by("hit"))
+            for name in of_redis
+        ),
+        *(shown(f"{name}: kept, %", found[name].percent_answered_by("kept")) for name in checks),
     ]
 
 

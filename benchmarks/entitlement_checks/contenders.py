@@ -1,6 +1,5 @@
 """What is asked of an API process, and what came of it, round by round."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
@@ -120,11 +119,10 @@ class Results:
     def cpu_us_each(self, part: str) -> Decimal:
         return median_of([each.cpu_us_each(part) for each in self._rounds])
 
-    @property
-    def found_percent(self) -> Decimal:
-        """Of a hundred checks that asked the cache, how many found there what they asked."""
-        reads = sum((Counter(each.cache_reads) for each in self._rounds), Counter[str]())
-        return Decimal(100 * reads["hit"]) / max(1, reads.total())
+    def percent_answered_by(self, what: str) -> Decimal:
+        """`hit`: by the cache; `kept`: by what had been read before."""
+        answered = sum(each.answered_by[what] for each in self._rounds)
+        return Decimal(100 * answered) / max(1, sum(each.asked for each in self._reports))
 
     def rate_over(self, other: "Results") -> Decimal:
         return _ratio([each.rate for each in self._reports], [each.rate for each in other._reports])

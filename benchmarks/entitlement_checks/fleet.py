@@ -42,17 +42,18 @@ POLL_S: Final = 0.05
 WARM_AT_ONCE: Final = 8
 ANSWERED_WITHIN_S: Final = 300
 CACHE_READS: Final = "abaxus_entitlement_cache_reads_total"
+KEPT: Final = "abaxus_entitlement_kept_total"
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """A run's report, and the CPU time that each part of the fleet used meanwhile, in ns.
 
-    `cache_reads`: what became of the checks that asked the cache, by outcome.
+    `answered_by`: how many checks the cache answered (`hit`), or what was `kept`.
     """
 
     report: Report
     cpu_ns: Mapping[str, int]
-    cache_reads: Mapping[str, int]
+    answered_by: Mapping[str, int]
 
     def cpu_us_each(self, part: str) -> int:
         return self.cpu_ns[part] // 1_000 // self.report.asked
@@ -176,7 +177,7 @@ class Fleet:
             rate=rate,
             seed=self._runs,
         )
-        reads, before = self._cache_reads(api), self._used(api)
+        answered, before = self._answered_by(api), self._used(api)
         self._caller.stdin.write(msgspec.json.encode(order).decode() + "\n")
         self._caller.stdin.flush()
         line = self._caller.stdout.readline()
@@ -186,7 +187,7 @@ class Fleet:
         return Measured(
             report=report,
             cpu_ns={**used, "client": report.cpu_ns},
-            cache_reads=self._cache_reads(api) - reads,
+            answered_by=self._answered_by(api) - answered,
         )
 
     def times(self, api: Api) -> Times:
@@ -197,16 +198,16 @@ class Fleet:
         """Let the process call its own handler."""
         self._ask(api, "POST", server.CALLS, msgspec.json.encode(calls))
 
-    def _cache_reads(self, api: Api) -> Counter[str]:
+    def _answered_by(self, api: Api) -> Counter[str]:
         if api.store == AS_IT_COMES:
             return Counter()
         exposition = self._ask(api, "GET", "/metrics")[1].decode()
         return Counter(
             {
-                sample.labels["outcome"]: int(sample.value)
+                sample.labels.get("outcome", "kept"): int(sample.value)
                 for family in text_string_to_metric_families(exposition)
                 for sample in family.samples
-                if sample.name == CACHE_READS
+                if sample.name in {CACHE_READS, KEPT}
             }
         )
 
