@@ -242,37 +242,59 @@ $$;
 
 CREATE FUNCTION abaxus_live.tell_document_changed() RETURNS trigger
     LANGUAGE plpgsql
-    AS $_$
+    SET search_path TO 'abaxus_live'
+    AS $$
 BEGIN
-    EXECUTE format(
-        'INSERT INTO %I.entitlement_changes (customer_nos) VALUES (ARRAY[$1])', tg_table_schema
-    ) USING old.customer_no;
+    INSERT INTO entitlement_changes (customer_nos) VALUES (ARRAY[old.customer_no]);
     RETURN NULL;
 END
-$_$;
+$$;
 
 CREATE FUNCTION abaxus_live.tell_usage_changed() RETURNS trigger
     LANGUAGE plpgsql
-    AS $_$
+    SET search_path TO 'abaxus_live'
+    AS $$
 DECLARE
     told_max CONSTANT integer := 4096;
     customers integer[];
     metrics integer[];
+    days date[];
+    added numeric[];
 BEGIN
-    SELECT array_agg(customer_no), array_agg(metric_no) INTO customers, metrics FROM touched;
-    IF cardinality(customers) > told_max THEN
-        customers := NULL;
-        metrics := NULL;
-    ELSIF customers IS NULL THEN
-        RETURN NULL;
+    IF tg_op = 'INSERT' THEN
+        SELECT array_agg(now_is.customer_no), array_agg(now_is.metric_no), array_agg(now_is.day),
+            array_agg(CASE m.aggregation
+                WHEN 'sum' THEN now_is.value_sum
+                WHEN 'count' THEN now_is.event_count
+                WHEN 'max' THEN now_is.value_max
+                WHEN 'min' THEN now_is.value_min
+            END)
+        INTO customers, metrics, days, added
+        FROM now_is JOIN metrics AS m USING (metric_no);
+    ELSIF tg_op = 'UPDATE' THEN
+        SELECT array_agg(now_is.customer_no), array_agg(now_is.metric_no), array_agg(now_is.day),
+            array_agg(CASE m.aggregation
+                WHEN 'sum' THEN now_is.value_sum - was.value_sum
+                WHEN 'count' THEN now_is.event_count - was.event_count
+                WHEN 'max' THEN CASE WHEN now_is.value_max >= was.value_max THEN now_is.value_max END
+                WHEN 'min' THEN CASE WHEN now_is.value_min <= was.value_min THEN now_is.value_min END
+            END)
+        INTO customers, metrics, days, added
+        FROM now_is JOIN was USING (customer_no, metric_no, day) JOIN metrics AS m USING (metric_no);
+    ELSE
+        SELECT array_agg(customer_no), array_agg(metric_no), array_agg(day), array_agg(NULL::numeric)
+        INTO customers, metrics, days, added
+        FROM was;
     END IF;
-    EXECUTE format(
-        'INSERT INTO %I.entitlement_changes (customer_nos, metric_nos) VALUES ($1, $2)',
-        tg_table_schema
-    ) USING customers, metrics;
+    IF cardinality(customers) <= told_max THEN
+        INSERT INTO entitlement_changes (customer_nos, metric_nos, days, added)
+        VALUES (customers, metrics, days, added);
+    ELSIF cardinality(customers) > told_max THEN
+        INSERT INTO entitlement_changes DEFAULT VALUES;
+    END IF;
     RETURN NULL;
 END
-$_$;
+$$;
 
 CREATE TABLE abaxus.api_keys (
     key_id text NOT NULL,
@@ -465,7 +487,8 @@ CREATE TABLE abaxus_live.entitlement_changes (
     transaction_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
     customer_nos integer[],
     metric_nos integer[],
-    CONSTRAINT entitlement_changes_in_pairs CHECK (((metric_nos IS NULL) OR (cardinality(metric_nos) = cardinality(customer_nos))))
+    days date[],
+    added numeric[]
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
@@ -1050,11 +1073,11 @@ ALTER TABLE abaxus_live.audit_seals ENABLE ALWAYS TRIGGER audit_seals_append_onl
 
 CREATE TRIGGER entitlement_documents_tell AFTER DELETE OR UPDATE OF version ON abaxus_live.entitlement_documents FOR EACH ROW EXECUTE FUNCTION abaxus_live.tell_document_changed();
 
-CREATE TRIGGER usage_daily_tell_added AFTER UPDATE ON abaxus_live.usage_daily REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.tell_usage_changed();
+CREATE TRIGGER usage_daily_tell_added AFTER UPDATE ON abaxus_live.usage_daily REFERENCING OLD TABLE AS was NEW TABLE AS now_is FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.tell_usage_changed();
 
-CREATE TRIGGER usage_daily_tell_begun AFTER INSERT ON abaxus_live.usage_daily REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.tell_usage_changed();
+CREATE TRIGGER usage_daily_tell_begun AFTER INSERT ON abaxus_live.usage_daily REFERENCING NEW TABLE AS now_is FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.tell_usage_changed();
 
-CREATE TRIGGER usage_daily_tell_gone AFTER DELETE ON abaxus_live.usage_daily REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.tell_usage_changed();
+CREATE TRIGGER usage_daily_tell_gone AFTER DELETE ON abaxus_live.usage_daily REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION abaxus_live.tell_usage_changed();
 
 ALTER TABLE ONLY abaxus_live.amendments
     ADD CONSTRAINT amendments_plan FOREIGN KEY (plan_id, plan_version) REFERENCES abaxus_live.price_plan_versions(plan_id, version);

@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from abaxus_core.domain.aggregation import ADDITIVE, Aggregation
-from abaxus_core.domain.decimals import ZERO, exact
+from abaxus_core.domain.decimals import ZERO, add, exact
 from abaxus_core.domain.instants import ONE_DAY, day_start, days_within
 from abaxus_core.domain.periods import Period
 
@@ -55,6 +55,35 @@ def cut(period: Period, aggregation: Aggregation) -> Cut:
         head=Period(start=period.start, end=head_end) if from_day < first else None,
         tail=Period(start=day_start(after), end=period.end) if after < to_day else None,
     )
+
+
+def grown(
+    value: Decimal, aggregation: Aggregation, parts: Cut, day: date, added: Decimal | None
+) -> Decimal | None:
+    """Return what a period's usage comes to once so much was added to one of its days.
+
+    `added` goes to a sum or count, or is a value that the day has now for greatest or least. None
+    where usage does not follow from it: at the edges of the period, or if it is not known.
+
+    >>> from datetime import datetime
+    >>> may = Period(start=datetime(2026, 5, 1, tzinfo=UTC), end=datetime(2026, 6, 1, tzinfo=UTC))
+    >>> grown(Decimal(3), "sum", cut(may, "sum"), date(2026, 5, 2), Decimal(4))
+    Decimal('7')
+    """
+    if not parts.from_day <= day < parts.to_day:
+        return value
+    if added is None or not parts.first_day <= day < parts.after_day:
+        return None
+    match aggregation:
+        case "sum" | "count":
+            return add(value, added)
+        case "max" if value:
+            return max(value, added)
+        case "min" if value:
+            return min(value, added)
+        case _:
+            # Zero may be no events at all.
+            return None
 
 
 def together(aggregation: Aggregation, parts: Sequence[Decimal | None]) -> Decimal:

@@ -28,6 +28,7 @@ class Pinned:
     def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
         self._connect = connect
         self._conn: Any = None
+        self._closed = False
 
     @asynccontextmanager
     async def connection(self, timeout_s: int) -> AsyncIterator[Connection]:
@@ -37,6 +38,8 @@ class Pinned:
         """
         try:
             async with asyncio.timeout(timeout_s):
+                if self._closed:
+                    raise ConnectionDoesNotExistError("closed for good")
                 if self._conn is None or self._conn.is_closed():
                     self._conn = await self._connect()
                 yield self._conn
@@ -47,6 +50,8 @@ class Pinned:
             raise
 
     async def close(self) -> None:
+        """For good."""
+        self._closed = True
         conn, self._conn = self._conn, None
         if conn is None:
             return

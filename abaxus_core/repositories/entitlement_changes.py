@@ -1,7 +1,8 @@
 """What changed of what checks are answered from, told to whoever has kept some of it."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 
 import msgspec
 
@@ -17,11 +18,15 @@ _forget = _sql.exec("forget")
 class Change(msgspec.Struct, frozen=True, gc=False):
     """What one transaction changed: usage of these metrics by the customers at the same places.
 
-    `metric_nos` None: all that these customers are granted. `customer_nos` None: of anybody.
+    It did so on these days, by so much (None: nobody knows), which is added, or is the greatest or
+    least value of the day. `metric_nos` None: all that these customers are granted. `customer_nos`
+    None: anything of anybody.
     """
 
-    customer_nos: Sequence[int] | None
-    metric_nos: Sequence[int] | None
+    customer_nos: Sequence[int] | None = None
+    metric_nos: Sequence[int] | None = None
+    days: Sequence[date] = ()
+    added: Sequence[Decimal | None] = ()
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -46,7 +51,9 @@ async def told(conn: Connection, position: str | None, *, transactions_max: int)
         server=first["server"],
         whole=bool(first["whole"]),
         changes=[
-            Change(row["customer_nos"], row["metric_nos"]) for row in rows if row["is_change"]
+            Change(row["customer_nos"], row["metric_nos"], row["days"] or (), row["added"] or ())
+            for row in rows
+            if row["is_change"]
         ],
     )
 

@@ -3,16 +3,16 @@
 -- and ask for all of it at once what is true no longer (docs/decisions/0022-kept-snapshots.md).
 
 -- One row is what one transaction changed: documents, where metric_nos is null; else usage, of the
--- customers and metrics at the same places. customer_nos null: more than are worth telling apart.
--- Rows are told by transaction, not in an order of numbers: those commit in another order than they
--- are given.
+-- customers, metrics and days at the same places, and by how much: what is added to a sum or count, or
+-- a day's greatest or least value, from which that of more days follows; null where nothing does.
+-- customer_nos null: more than are worth telling apart. Rows are told by transaction, not in an order of
+-- numbers: those commit in another order than they are given.
 CREATE TABLE entitlement_changes (
     transaction_id xid8      NOT NULL DEFAULT pg_current_xact_id(),
     customer_nos   integer[],
     metric_nos     integer[],
-    CONSTRAINT entitlement_changes_in_pairs CHECK (
-        metric_nos IS NULL OR cardinality(metric_nos) = cardinality(customer_nos)
-    )
+    days           date[],
+    added          numeric[]
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 CREATE INDEX entitlement_changes_by_transaction ON entitlement_changes (transaction_id);
@@ -32,11 +32,9 @@ VALUES (pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmin(pg_current_sna
 
 -- Whoever changes a document, by hand too, raises its version, and tells by it.
 CREATE FUNCTION tell_document_changed() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-    EXECUTE format(
-        'INSERT INTO %I.entitlement_changes (customer_nos) VALUES (ARRAY[$1])', tg_table_schema
-    ) USING old.customer_no;
+    INSERT INTO entitlement_changes (customer_nos) VALUES (ARRAY[old.customer_no]);
     RETURN NULL;
 END
 $$;
@@ -45,36 +43,58 @@ CREATE TRIGGER entitlement_documents_tell
     AFTER UPDATE OF version OR DELETE ON entitlement_documents
     FOR EACH ROW EXECUTE FUNCTION tell_document_changed();
 
--- A landing tells of the days it began and of those it added to. Past so many
--- customers and metrics it is all the same to a process which they were.
+-- A landing tells of the days it began and of those it added to. Past so many it is all the same to a
+-- process which they were.
 CREATE FUNCTION tell_usage_changed() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     told_max CONSTANT integer := 4096;
     customers integer[];
     metrics integer[];
+    days date[];
+    added numeric[];
 BEGIN
-    SELECT array_agg(customer_no), array_agg(metric_no) INTO customers, metrics FROM touched;
-    IF cardinality(customers) > told_max THEN
-        customers := NULL;
-        metrics := NULL;
-    ELSIF customers IS NULL THEN
-        RETURN NULL;
+    IF tg_op = 'INSERT' THEN
+        SELECT array_agg(now_is.customer_no), array_agg(now_is.metric_no), array_agg(now_is.day),
+            array_agg(CASE m.aggregation
+                WHEN 'sum' THEN now_is.value_sum
+                WHEN 'count' THEN now_is.event_count
+                WHEN 'max' THEN now_is.value_max
+                WHEN 'min' THEN now_is.value_min
+            END)
+        INTO customers, metrics, days, added
+        FROM now_is JOIN metrics AS m USING (metric_no);
+    ELSIF tg_op = 'UPDATE' THEN
+        SELECT array_agg(now_is.customer_no), array_agg(now_is.metric_no), array_agg(now_is.day),
+            array_agg(CASE m.aggregation
+                WHEN 'sum' THEN now_is.value_sum - was.value_sum
+                WHEN 'count' THEN now_is.event_count - was.event_count
+                WHEN 'max' THEN CASE WHEN now_is.value_max >= was.value_max THEN now_is.value_max END
+                WHEN 'min' THEN CASE WHEN now_is.value_min <= was.value_min THEN now_is.value_min END
+            END)
+        INTO customers, metrics, days, added
+        FROM now_is JOIN was USING (customer_no, metric_no, day) JOIN metrics AS m USING (metric_no);
+    ELSE
+        SELECT array_agg(customer_no), array_agg(metric_no), array_agg(day), array_agg(NULL::numeric)
+        INTO customers, metrics, days, added
+        FROM was;
     END IF;
-    EXECUTE format(
-        'INSERT INTO %I.entitlement_changes (customer_nos, metric_nos) VALUES ($1, $2)',
-        tg_table_schema
-    ) USING customers, metrics;
+    IF cardinality(customers) <= told_max THEN
+        INSERT INTO entitlement_changes (customer_nos, metric_nos, days, added)
+        VALUES (customers, metrics, days, added);
+    ELSIF cardinality(customers) > told_max THEN
+        INSERT INTO entitlement_changes DEFAULT VALUES;
+    END IF;
     RETURN NULL;
 END
 $$;
 
 CREATE TRIGGER usage_daily_tell_begun
-    AFTER INSERT ON usage_daily REFERENCING NEW TABLE AS touched
+    AFTER INSERT ON usage_daily REFERENCING NEW TABLE AS now_is
     FOR EACH STATEMENT EXECUTE FUNCTION tell_usage_changed();
 CREATE TRIGGER usage_daily_tell_added
-    AFTER UPDATE ON usage_daily REFERENCING NEW TABLE AS touched
+    AFTER UPDATE ON usage_daily REFERENCING OLD TABLE AS was NEW TABLE AS now_is
     FOR EACH STATEMENT EXECUTE FUNCTION tell_usage_changed();
 CREATE TRIGGER usage_daily_tell_gone
-    AFTER DELETE ON usage_daily REFERENCING OLD TABLE AS touched
+    AFTER DELETE ON usage_daily REFERENCING OLD TABLE AS was
     FOR EACH STATEMENT EXECUTE FUNCTION tell_usage_changed();

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from abaxus_core.domain.entitlement_documents import combined
 from abaxus_core.domain.periods import period_at
-from abaxus_core.services.entitlements.access import Asked
+from abaxus_core.services.entitlements.access import Asked, Snapshots
+from abaxus_core.services.entitlements.kept_snapshots import KeptSnapshots
 from abaxus_core.services.entitlements.stored import Stored
 from abaxus_core.services.telemetry import Telemetry
 from tests.property.lives import DAY, HOUR
@@ -28,6 +29,8 @@ from tests.support.postgres import Cluster
 HISTORIES = int(os.environ.get("ABAXUS_TEST_HISTORIES", "2000")) // 160
 LATER = (timedelta(), HOUR, 30 * HOUR, 10 * DAY, 400 * DAY)
 AT_ONCE_MAX = 5
+# Enough that what lands next is added to it.
+CHECKS_OF_WHAT_IS_KEPT = 3
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +45,16 @@ class Onlooker:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._clock = FakeClock()
-        self._stored = Stored(stage.direct, self._clock, Telemetry())
+        telemetry = Telemetry()
+        self._stored = Stored(stage.direct, self._clock, telemetry)
+        self._kept = KeptSnapshots(self._stored, stage.direct, self._clock, telemetry)
 
     async def check(self, history: StoredHistory) -> None:
         for buyer in history.buyers:
+            for _ in range(CHECKS_OF_WHAT_IS_KEPT):
+                await self._check(self._kept, buyer, history.now)
             for instant in self._instants(history, buyer):
-                await self._check(buyer, instant)
+                await self._check(self._stored, buyer, instant)
 
     def _instants(self, history: StoredHistory, buyer: Buyer) -> list[datetime]:
         """Later ones, and the end of the current period of each subscription."""
@@ -55,9 +62,9 @@ class Onlooker:
         end = period_at(story.start_at, story.cadence, history.now).end
         return sorted({*(history.now + later for later in LATER), max(end, history.now)})
 
-    async def _check(self, buyer: Buyer, instant: datetime) -> None:
+    async def _check(self, source: Snapshots, buyer: Buyer, instant: datetime) -> None:
         self._clock.set(instant)
-        (snapshot,) = await self._stored.read([Asked(buyer.id, None)])
+        (snapshot,) = await source.read([Asked(buyer.id, None)])
         assert not isinstance(snapshot, Exception | None), snapshot
         async with self._stage.direct.connection() as conn:
             expected = await granted_to(conn, buyer.id, None, now=instant)

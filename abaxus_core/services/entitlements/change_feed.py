@@ -5,6 +5,7 @@ told. Each position is a snapshot of the database: what the next statement sees 
 did not is what changed between the two, in whatever order it was begun or committed.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -21,6 +22,9 @@ from abaxus_core.services.request_times import NS_PER_SECOND
 
 TIMEOUT_S: Final = 1
 REST_S: Final = 1
+# Nobody who asks after a pause should have to hear of all that changed meanwhile.
+FOLLOW_EVERY_S: Final = 0.1
+FOLLOWS_UNASKED_MAX: Final = 600
 ASKING_AT_ONCE: Final = 1_024
 ASKING_MAX: Final = 4_096
 # Those not over yet when the position was taken, and all since then.
@@ -30,7 +34,10 @@ _log = structlog.get_logger("abaxus.entitlements")
 
 
 class ChangeFeed:
-    """One mode's. `changed` is told of each change; `lost`, that anything may have changed."""
+    """One mode's. `changed` is told of each change; `lost`, that anything may have changed.
+
+    `asked` counts statements. What one tells was committed after the one before was sent.
+    """
 
     def __init__(
         self, database: Database, *, changed: Callable[[Change], None], lost: Callable[[], None]
@@ -38,9 +45,13 @@ class ChangeFeed:
         self._following = database.following
         self._changed = changed
         self._lost = lost
+        self.asked = 0
         self._position: str | None = None
         self._server: datetime | None = None
         self._rests_until_ns = 0
+        self._unasked = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._following_on: asyncio.Task[None] | None = None
         self._asking = Batcher(self._run, size_max=ASKING_AT_ONCE, waiting_max=ASKING_MAX)
 
     @property
@@ -50,6 +61,10 @@ class ChangeFeed:
 
     async def catch_up(self) -> None:
         """Return when all that was committed before the call is told, or lost."""
+        self._unasked = 0
+        await self._catch_up()
+
+    async def _catch_up(self) -> None:
         try:
             await self._asking.submit(None)
         except Full:
@@ -62,9 +77,11 @@ class ChangeFeed:
             except CONNECTION_FAULTS as error:
                 _log.info("entitlements.changes_lost", error=type(error).__name__)
                 self._stop()
+            self._follow_later()
         return asking
 
     async def _ask(self) -> Told:
+        self.asked += 1
         async with self._following.connection(TIMEOUT_S) as conn:
             return await repository.told(conn, self._position, transactions_max=TRANSACTIONS_MAX)
 
@@ -79,6 +96,17 @@ class ChangeFeed:
         for change in told.changes:
             self._changed(change)
         self._position, self._server = told.position, told.server
+
+    def _follow_later(self) -> None:
+        """Ask unasked, as long as checks came lately."""
+        if self._timer is None and self.followed and self._unasked < FOLLOWS_UNASKED_MAX:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(FOLLOW_EVERY_S, self._follow)
+
+    def _follow(self) -> None:
+        self._timer = None
+        self._unasked += 1
+        self._following_on = asyncio.create_task(self._catch_up(), name="entitlement-changes")
 
     def _stop(self) -> None:
         """Begin anew after a rest."""

@@ -2,21 +2,24 @@
 
 Before one is given, all that was committed before the check is heard of (change_feed.py), so it
 says what a read would. What is told while somebody reads counts as told after it: the reader may
-have seen what was before, and keeps nothing.
+have seen what was before, and keeps nothing. What lands on whole days is added to usage that is
+kept, where it is certain that whoever read it has not seen that already.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from itertools import islice
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
-from abaxus_core.domain.entitlement_documents import Snapshot, covers, holding
+from abaxus_core.domain.entitlement_documents import Measure, Snapshot, covers, holding
 from abaxus_core.domain.periods import Period
+from abaxus_core.domain.usage_parts import grown
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Database
 from abaxus_core.kernel.kept import Kept
@@ -26,19 +29,25 @@ from abaxus_core.services.entitlements.change_feed import ChangeFeed
 from abaxus_core.services.entitlements.exact import UNVERSIONED
 from abaxus_core.services.telemetry import Telemetry
 
-# In what a snapshot has of phases and usages, and one more; a KB each or less.
-KEPT_MAX: Final = 65_536
+# A customer weighs one, and one for each phase and usage: some 200 bytes each.
+KEPT_MAX: Final = 131_072
 NUMBERS_KEPT_MAX: Final = 65_536
 # Whoever reads while more is told than this keeps nothing.
 CHANGES_REMEMBERED_MAX: Final = 64
-ANYTHING: Final = Change(None, None)
+ANYTHING: Final = Change()
+# The statement under way when something was read, and the next one, may tell of what was seen.
+MAY_HAVE_BEEN_SEEN: Final = 1
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """A snapshot, and the time in which it may answer."""
+    """A snapshot, and the time in which it may answer.
+
+    `read_at`: how often it had been asked for changes when each usage was kept.
+    """
 
     snapshot: Snapshot
     holding: Period
+    read_at: Mapping[Measure, int]
 
 
 class KeptSnapshots:
@@ -92,6 +101,7 @@ class KeptSnapshots:
         number = found.document.customer_no
         if found.version == UNVERSIONED or self._told_since(told_before, number):
             return
+        read_at = dict.fromkeys(found.used, self._feed.asked)
         known = self._entries.get(number)
         if (
             known is not None
@@ -99,10 +109,11 @@ class KeptSnapshots:
             and known.holding.contains(found.as_of)
         ):
             found = replace(found, used={**known.snapshot.used, **found.used})
+            read_at = {**known.read_at, **read_at}
         held = holding(found)
         if held is not None:
             self._numbers.put(customer_id, number)
-            self._put(number, _Entry(found, held))
+            self._put(number, _Entry(found, held, read_at))
 
     def _told_since(self, told_before: int, number: int) -> bool:
         """Whether something that was told since then may be about this customer."""
@@ -124,17 +135,33 @@ class KeptSnapshots:
             for number in change.customer_nos:
                 self._entries.forget(number)
         else:
-            for number, metric_no in zip(change.customer_nos, change.metric_nos, strict=True):
-                self._used_more(number, metric_no)
+            usages = zip(
+                change.customer_nos, change.metric_nos, change.days, change.added, strict=True
+            )
+            for number, metric_no, day, added in usages:
+                entry = self._entries.peek(number)
+                if entry is not None:
+                    self._use(number, entry, metric_no, day, added)
 
-    def _used_more(self, number: int, metric_no: int) -> None:
-        entry = self._entries.peek(number)
-        if entry is None:
-            return
-        used = entry.snapshot.used
-        left = {one: value for one, value in used.items() if one.metering.metric_no != metric_no}
-        if len(left) < len(used):
-            self._put(number, _Entry(replace(entry.snapshot, used=left), entry.holding))
+    def _use(
+        self, number: int, entry: _Entry, metric_no: int, day: date, added: Decimal | None
+    ) -> None:
+        """Add it to what is kept of the metric, or keep that no longer."""
+        used = dict(entry.snapshot.used)
+        for measure, value in entry.snapshot.used.items():
+            metering = measure.metering
+            if metering.metric_no != metric_no:
+                continue
+            seen = self._feed.asked - entry.read_at[measure] <= MAY_HAVE_BEEN_SEEN
+            known = None if seen else added
+            more = grown(value, metering.aggregation, measure.cut, day, known)
+            if more is None:
+                del used[measure]
+            else:
+                used[measure] = more
+        if used != entry.snapshot.used:
+            changed = replace(entry.snapshot, used=used)
+            self._put(number, _Entry(changed, entry.holding, entry.read_at))
 
     def _put(self, number: int, entry: _Entry) -> None:
         weight = 1 + len(entry.snapshot.document.phases) + len(entry.snapshot.used)

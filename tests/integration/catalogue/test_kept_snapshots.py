@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.integration.catalogue.test_entitlements import call, limit, sso, subs
 from tests.support.clock import FakeClock
 from tests.support.locks import holding
 from tests.support.postgres import TestDatabases
+from tests.support.waiting import eventually
 
 ADD_SIXTY_NINE = "UPDATE usage_daily SET value_sum = value_sum + 69"
 NOBODY_HEARS = "LOCK TABLE entitlement_changes IN ACCESS EXCLUSIVE MODE"
@@ -28,16 +30,21 @@ CHECK = "/v1/entitlements/check?customer_id=acme&feature_key=calls"
 
 
 class Reads:
-    """Reads PostgreSQL, and counts how often; `meanwhile` comes once after the next read."""
+    """Reads PostgreSQL, and counts how often; `just_before` the next read something comes once, and
+    `meanwhile`, once it has seen the database."""
 
     def __init__(self, stored: Stored) -> None:
-        self._stored = stored
+        self.stored = stored
         self.count = 0
+        self.just_before: Callable[[], Awaitable[object]] | None = None
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def read(self, asked: Sequence[Asked]) -> Sequence[Snapshot | Exception | None]:
         self.count += 1
-        found = await self._stored.read(asked)
+        just_before, self.just_before = self.just_before, None
+        if just_before is not None:
+            await just_before()
+        found = await self.stored.read(asked)
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             await meanwhile()
@@ -68,6 +75,7 @@ class Process:
 async def process(catalogue: Api, monkeypatch: pytest.MonkeyPatch) -> Process:
     """acme has sso and has used 30 of 100 calls; what was asked is kept."""
     monkeypatch.setattr(change_feed, "REST_S", 0)
+    monkeypatch.setattr(change_feed, "FOLLOW_EVERY_S", 3_600)
     await subscribed(catalogue, "a", limit(100), sso(True))
     await catalogue.used(call("1", 30, "2026-05-02T00:00:00Z"))
     process = Process(catalogue)
@@ -99,15 +107,76 @@ async def test_many_who_wait_hear_of_changes_at_once(catalogue: Api, process: Pr
     assert statements == 1
 
 
-async def test_usage_that_lands_is_read_and_nothing_else(catalogue: Api, process: Process) -> None:
-    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+async def test_usage_that_lands_is_added(catalogue: Api, process: Process) -> None:
     before = process.reads.count
-    assert (await process.check("sso")).granted
-    assert process.reads.count == before
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
     assert await process.used() == 35
-    assert process.reads.count == before + 1
-    await catalogue.used(call("3", 6, "2026-05-03T01:00:00Z"))
+    await catalogue.used(
+        call("3", 6, "2026-05-03T01:00:00Z"), call("of april", 7, "2026-04-30T23:59:59Z")
+    )
     assert await process.used() == 41
+    assert process.reads.count == before
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "start", "is_read"),
+    [
+        ("sum", "2026-05-01T00:00:00Z", False),
+        ("count", "2026-05-01T00:00:00Z", False),
+        ("max", "2026-05-01T00:00:00Z", False),
+        ("min", "2026-05-01T00:00:00Z", False),
+        ("last", "2026-05-01T00:00:00Z", True),
+        ("sum", "2026-05-02T12:00:00Z", True),
+    ],
+)
+async def test_usage_that_does_not_follow_is_read(
+    catalogue: Api, aggregation: str, start: str, *, is_read: bool
+) -> None:
+    await metered_by(catalogue, aggregation, start)
+    process = Process(catalogue)
+    await catalogue.used(call("1", 30, "2026-05-02T13:00:00Z"))
+    assert await process.used() == (1 if aggregation == "count" else 30)
+    assert not (await process.check("nope")).granted
+    before = process.reads.count
+    for key, value, timestamp in (
+        ("2", 40, "2026-05-02T14:00:00Z"),
+        ("3", 20, "2026-05-02T15:00:00Z"),
+        ("4", 25, "2026-05-02T12:30:00Z"),
+    ):
+        await catalogue.used(call(key, value, timestamp))
+        told = await process.check()
+        (exact,) = await process.reads.stored.read([Asked("acme", ("calls",))])
+        assert isinstance(exact, Snapshot)
+        assert told == combined(exact, ("calls",), exact.as_of)[0]
+    assert (process.reads.count > before) == is_read
+
+
+async def metered_by(catalogue: Api, aggregation: str, start: str) -> None:
+    """acme has 100 calls, counted so, in months from then on."""
+    async with catalogue.context.database.connection() as conn:
+        await conn.execute(
+            "UPDATE metrics SET aggregation = $1 WHERE metric_key = 'calls'", aggregation
+        )
+    await subscribed(catalogue, "a", limit(100), start_date=start)
+
+
+@pytest.mark.parametrize("doubts", [True, False])
+async def test_what_was_seen_already_is_not_added(
+    catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch, *, doubts: bool
+) -> None:
+    """It was committed after the last position, and before the read; who does not doubt adds it."""
+    if not doubts:
+        monkeypatch.setattr(kept_snapshots, "MAY_HAVE_BEEN_SEEN", 0)
+    await unread(catalogue)
+    process.reads.just_before = lambda: catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+    assert await process.used() == 35
+    assert await process.used() == (35 if doubts else 40)
+
+
+async def unread(catalogue: Api) -> None:
+    """Whatever was kept has to be read again."""
+    async with catalogue.context.database.connection() as conn:
+        await conn.execute("UPDATE entitlement_documents SET version = version + 1")
 
 
 async def test_a_change_is_heard_of(catalogue: Api, process: Process) -> None:
@@ -157,42 +226,33 @@ async def test_what_was_begun_before_and_committed_after_a_position_is_heard_of(
     assert await process.used() == 99
 
 
-@pytest.mark.parametrize("forgets", [False, True])
+@pytest.mark.parametrize("remembers", [True, False])
 async def test_what_changes_while_it_is_read_is_not_kept(
-    catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch, *, forgets: bool
+    catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch, *, remembers: bool
 ) -> None:
-    """Another check hears of it before the reader has kept what it saw; one that forgets that
-    gives what was before."""
-    if forgets:
+    """Another check hears of it before the reader has kept what it saw; a process that does not
+    remember it gives what was before."""
+    if not remembers:
         monkeypatch.setattr(KeptSnapshots, "_told_since", lambda *_: False)
+    await unread(catalogue)
+    process.reads.meanwhile = partial(landed_and_heard_of, catalogue, process)
+    assert await process.used() == 30
+    assert await process.used() == (35 if remembers else 30)
+
+
+async def landed_and_heard_of(catalogue: Api, process: Process) -> None:
     await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
-
-    async def land_and_hear() -> None:
-        await catalogue.used(call("3", 6, "2026-05-03T01:00:00Z"))
-        assert (await process.check("sso")).granted
-
-    process.reads.meanwhile = land_and_hear
-    assert await process.used() == 35
-    assert await process.used() == (35 if forgets else 41)
+    await process.kept._feed.catch_up()
 
 
 async def test_whoever_reads_while_much_is_told_keeps_nothing(
     catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept_snapshots, "CHANGES_REMEMBERED_MAX", 0)
-    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
-    process.reads.meanwhile = lambda: catalogue.made("/v1/customers", {"id": "else"})
+    await unread(catalogue)
+    process.reads.meanwhile = partial(landed_and_heard_of, catalogue, process)
+    assert await process.used() == 30
     assert await process.used() == 35
-    process.reads.count = 0
-
-    async def land_another_and_hear() -> None:
-        await catalogue.used(call("3", 6, "2026-05-04T01:00:00Z"))
-        assert (await process.check("sso")).granted
-
-    await catalogue.used(call("4", 1, "2026-05-03T00:00:00Z"))
-    process.reads.meanwhile = land_another_and_hear
-    assert await process.used() == 36
-    assert await process.used() == 42
 
 
 async def test_a_new_billing_period_is_read(process: Process, clock: FakeClock) -> None:
@@ -282,6 +342,25 @@ async def test_who_hears_nothing_in_time_reads(
         assert process.reads.count == before + 1
     await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
     assert await process.used() == 35
+
+
+async def test_what_changes_is_heard_of_while_nobody_checks(
+    catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a while: so that whoever checks next has little to hear of."""
+    monkeypatch.setattr(change_feed, "FOLLOW_EVERY_S", 0.001)
+    monkeypatch.setattr(change_feed, "FOLLOWS_UNASKED_MAX", 20)
+    fresh = Process(catalogue)
+    assert await fresh.used() == 30
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+
+    async def is_over() -> bool:
+        return fresh.kept._feed._unasked == 20
+
+    await eventually(is_over)
+    asked = fresh.kept._feed.asked
+    assert asked > 20
+    assert await fresh.used() == 35
 
 
 async def test_too_many_who_wait_are_not_kept_waiting(

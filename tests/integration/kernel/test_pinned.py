@@ -82,7 +82,12 @@ async def test_a_loss_is_told_in_one_way(live: Database, kind: type[Exception]) 
 
 
 async def test_it_can_be_closed_unused_and_twice(live: Database) -> None:
-    await live.pinned.close()
     await pid(live)
+    for each in (live.pinned, live.pinned, live.following):
+        await each.close()
+
+
+async def test_closed_it_stays(live: Database) -> None:
     await live.pinned.close()
-    await live.pinned.close()
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        await pid(live)
