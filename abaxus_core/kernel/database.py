@@ -293,12 +293,15 @@ async def _open_pool(dsn: str, settings: PoolSettings, schema: str, connections_
 
 
 async def _connect_pinned(dsn: str, settings: PoolSettings, schema: str) -> Any:
-    """Few statements run there, thousands of times a second: they are planned once."""
+    """Few statements run there, thousands of times a second: they are planned once, and go by an
+    index even where a table was small at that time."""
     arguments = _arguments(
         dsn,
         settings,
         schema,
         plan_cache_mode="force_generic_plan",
+        enable_seqscan="off",
+        enable_bitmapscan="off",
         statement_timeout=f"{PINNED_STATEMENT_TIMEOUT_S}s",
     )
     return await _connect(dsn, arguments)

@@ -38,16 +38,19 @@ class Pinned:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                if self._closed:
-                    raise ConnectionDoesNotExistError("closed for good")
-                if self._conn is None or self._conn.is_closed():
-                    self._conn = await self._connect()
-                yield self._conn
+                yield await self._opened()
         except BaseException as error:
             self._drop()
             if _tells_of_a_loss(error):
                 raise ConnectionDoesNotExistError(str(error)) from error
             raise
+
+    async def _opened(self) -> Any:
+        if self._closed:
+            raise ConnectionDoesNotExistError("closed for good")
+        if self._conn is None or self._conn.is_closed():
+            self._conn = await self._connect()
+        return self._conn
 
     async def close(self) -> None:
         """For good."""

@@ -116,3 +116,22 @@ async def test_a_look_is_planned_once_and_stays_on_its_indexes(filled: Database)
     assert used == {"customers_id_once", "entitlement_documents_pkey", "usage_daily_pkey"}, plan
     assert [node for node in nodes if node["Node Type"] == "Seq Scan"] == [], plan
     assert "$1" in str(plan), "planned for any parameters"
+
+
+async def test_what_changed_is_found_by_its_index_though_planned_while_there_was_nothing(
+    filled: Database,
+) -> None:
+    async with filled.following.connection(LOOK_TIMEOUT_S) as conn:
+        await conn.execute(f"PREPARE told AS {load('entitlement_changes')['told'].text}")
+        position = await conn.fetchval("SELECT pg_current_snapshot()::text")
+        explain = f"EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) EXECUTE told ('{position}', 1000)"
+        await conn.execute(explain)
+        await conn.execute(
+            "INSERT INTO entitlement_changes (transaction_id, customer_nos)"
+            " SELECT '3'::xid8, ARRAY[1] FROM generate_series(1, 20000)"
+        )
+        plan = msgspec.json.decode(await conn.fetchval(explain))[0]["Plan"]
+    nodes = [*walk(plan)]
+    read = [node for node in nodes if node.get("Relation Name") == "entitlement_changes"]
+    assert {node["Index Name"] for node in read} == {"entitlement_changes_by_transaction"}, plan
+    assert sum(node["Actual Rows"] for node in read) == 0, plan
