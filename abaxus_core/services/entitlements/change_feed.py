@@ -23,7 +23,7 @@ from abaxus_core.services.request_times import NS_PER_SECOND
 TIMEOUT_S: Final = 1
 REST_S: Final = 1
 # Nobody who asks after a pause should have to hear of all that changed meanwhile.
-FOLLOW_EVERY_S: Final = 0.1
+FOLLOW_EVERY_MS: Final = 100
 FOLLOWS_UNASKED_MAX: Final = 600
 ASKING_AT_ONCE: Final = 1_024
 ASKING_MAX: Final = 4_096
@@ -101,7 +101,7 @@ class ChangeFeed:
         """Ask unasked, as long as checks came lately."""
         if self._timer is None and self.followed and self._unasked < FOLLOWS_UNASKED_MAX:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(FOLLOW_EVERY_S, self._follow)
+            self._timer = loop.call_later(FOLLOW_EVERY_MS / 1000, self._follow)
 
     def _follow(self) -> None:
         self._timer = None

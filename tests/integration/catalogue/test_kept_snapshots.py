@@ -75,7 +75,7 @@ class Process:
 async def process(catalogue: Api, monkeypatch: pytest.MonkeyPatch) -> Process:
     """acme has sso and has used 30 of 100 calls; what was asked is kept."""
     monkeypatch.setattr(change_feed, "REST_S", 0)
-    monkeypatch.setattr(change_feed, "FOLLOW_EVERY_S", 3_600)
+    monkeypatch.setattr(change_feed, "FOLLOW_EVERY_MS", 3_600_000)
     await subscribed(catalogue, "a", limit(100), sso(True))
     await catalogue.used(call("1", 30, "2026-05-02T00:00:00Z"))
     process = Process(catalogue)
@@ -348,7 +348,7 @@ async def test_what_changes_is_heard_of_while_nobody_checks(
     catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For a while: so that whoever checks next has little to hear of."""
-    monkeypatch.setattr(change_feed, "FOLLOW_EVERY_S", 0.001)
+    monkeypatch.setattr(change_feed, "FOLLOW_EVERY_MS", 1)
     monkeypatch.setattr(change_feed, "FOLLOWS_UNASKED_MAX", 20)
     fresh = Process(catalogue)
     assert await fresh.used() == 30
