@@ -358,8 +358,7 @@ async def test_what_changes_is_heard_of_while_nobody_checks(
         return fresh.kept._feed._unasked == 20
 
     await eventually(is_over)
-    asked = fresh.kept._feed.asked
-    assert asked > 20
+    assert fresh.kept._feed.asked >= 20
     assert await fresh.used() == 35
 
 

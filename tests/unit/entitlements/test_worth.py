@@ -1,6 +1,6 @@
 """Which misses are worth a fill: all while they are few, then those of who is missed again."""
 
-from abaxus_core.services.entitlements.worth import FILLS_AT_FIRST_MAX, Worth
+from abaxus_core.services.entitlements.worth import FILLS_AT_FIRST_MAX, MISSES_OF_A_FILL, Worth
 from tests.support.api import FakeMonotonic
 
 TTL_NS = 2_000_000_000
@@ -19,14 +19,15 @@ def test_few_are_all_filled() -> None:
 
 def test_of_many_those_are_filled_who_are_missed_again() -> None:
     worth = busy(FakeMonotonic())
-    assert [worth.missed("acme") for _ in range(3)] == [False, True, True]
-    assert worth.missed("first-0")
+    filled = [worth.missed("acme") for _ in range(MISSES_OF_A_FILL + 1)]
+    assert filled == [False] * (MISSES_OF_A_FILL - 1) + [True, True]
+    assert not worth.missed("first-0")
 
 
 def test_who_was_missed_in_the_stretch_before_is_missed_again() -> None:
     clock = FakeMonotonic()
     worth = busy(clock)
-    assert not worth.missed("acme")
+    assert not any(worth.missed("acme") for _ in range(MISSES_OF_A_FILL - 1))
     clock.now_ns += TTL_NS
     assert all(worth.missed(f"next-{number}") for number in range(FILLS_AT_FIRST_MAX))
     assert not worth.missed("others")
@@ -36,7 +37,7 @@ def test_who_was_missed_in_the_stretch_before_is_missed_again() -> None:
 def test_who_was_missed_long_ago_is_new() -> None:
     clock = FakeMonotonic()
     worth = busy(clock)
-    assert not worth.missed("acme")
+    assert not any(worth.missed("acme") for _ in range(MISSES_OF_A_FILL - 1))
     clock.now_ns += 2 * TTL_NS
     assert all(worth.missed(f"next-{number}") for number in range(FILLS_AT_FIRST_MAX))
     assert not worth.missed("acme")
