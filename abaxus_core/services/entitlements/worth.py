@@ -1,7 +1,7 @@
 """Which misses are worth a fill: those of customers who will be asked for again before it ends.
 
 A fill costs more than some checks by what the process has kept (docs/benchmarks.md). So a process
-that misses few fills them all; while it misses many, it fills for whoever it misses again and again.
+that misses few fills them all; while it misses many, it fills for whoever it misses time and again.
 """
 
 import time
