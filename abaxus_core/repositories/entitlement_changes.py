@@ -33,7 +33,7 @@ class Told(msgspec.Struct, frozen=True):
     """What changed since a position, up to another one. Positions are the database's snapshots.
 
     `server`: when the server that tells began its life; its positions mean nothing to another one.
-    Unless `whole`, more may have changed.
+    Unless `whole`, anything may have changed, and nothing is told.
     """
 
     position: str
@@ -42,9 +42,9 @@ class Told(msgspec.Struct, frozen=True):
     changes: Sequence[Change]
 
 
-async def told(conn: Connection, position: str | None, *, transactions_max: int) -> Told:
+async def told(conn: Connection, position: str | None, *, rows_max: int, usages_max: int) -> Told:
     """What changed since `position`; None: where somebody begins, for whom nothing is whole."""
-    rows = await _told(conn, position, transactions_max)
+    rows = await _told(conn, position, rows_max, usages_max)
     first = rows[0]
     return Told(
         position=first["position"],

@@ -6,13 +6,25 @@
 -- customers, metrics and days at the same places, and by how much: what is added to a sum or count, or
 -- a day's greatest or least value, from which that of more days follows; null where nothing does.
 -- customer_nos null: more than are worth telling apart. Rows are told by transaction, not in an order of
--- numbers: those commit in another order than they are given.
+-- numbers: those commit in another order than they are given. Transactions are numbered anew in a server
+-- that a dump is restored to, so a row says in which life of a server it was written.
 CREATE TABLE entitlement_changes (
-    transaction_id xid8      NOT NULL DEFAULT pg_current_xact_id(),
+    transaction_id xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    server         timestamptz NOT NULL DEFAULT pg_postmaster_start_time(),
     customer_nos   integer[],
     metric_nos     integer[],
     days           date[],
-    added          numeric[]
+    added          numeric[],
+    CONSTRAINT entitlement_changes_at_the_same_places CHECK (
+        CASE
+            WHEN metric_nos IS NULL THEN days IS NULL AND added IS NULL
+            ELSE (
+                cardinality(metric_nos) = cardinality(customer_nos)
+                AND cardinality(days) = cardinality(customer_nos)
+                AND cardinality(added) = cardinality(customer_nos)
+            ) IS TRUE
+        END
+    )
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 CREATE INDEX entitlement_changes_by_transaction ON entitlement_changes (transaction_id);
@@ -63,9 +75,9 @@ BEGIN
                 WHEN 'min' THEN now_is.value_min
             END)
         INTO customers, metrics, days, added
-        FROM now_is JOIN metrics AS m USING (metric_no);
+        FROM now_is LEFT JOIN metrics AS m USING (metric_no);
     ELSIF tg_op = 'UPDATE' THEN
-        SELECT array_agg(now_is.customer_no), array_agg(now_is.metric_no), array_agg(now_is.day),
+        SELECT array_agg(customer_no), array_agg(metric_no), array_agg(day),
             array_agg(CASE m.aggregation
                 WHEN 'sum' THEN now_is.value_sum - was.value_sum
                 WHEN 'count' THEN now_is.event_count - was.event_count
@@ -73,7 +85,9 @@ BEGIN
                 WHEN 'min' THEN CASE WHEN now_is.value_min <= was.value_min THEN now_is.value_min END
             END)
         INTO customers, metrics, days, added
-        FROM now_is JOIN was USING (customer_no, metric_no, day) JOIN metrics AS m USING (metric_no);
+        FROM was
+        FULL JOIN now_is USING (customer_no, metric_no, day)
+        LEFT JOIN metrics AS m USING (metric_no);
     ELSE
         SELECT array_agg(customer_no), array_agg(metric_no), array_agg(day), array_agg(NULL::numeric)
         INTO customers, metrics, days, added

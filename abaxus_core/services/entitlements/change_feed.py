@@ -27,8 +27,9 @@ FOLLOW_EVERY_MS: Final = 100
 FOLLOWS_UNASKED_MAX: Final = 600
 ASKING_AT_ONCE: Final = 1_024
 ASKING_MAX: Final = 4_096
-# Those not over yet when the position was taken, and all since then.
-TRANSACTIONS_MAX: Final = 1_000
+# Of transactions not over yet when the position was taken, and of all since then.
+ROWS_MAX: Final = 1_000
+USAGES_MAX: Final = 16_384
 
 _log = structlog.get_logger("abaxus.entitlements")
 
@@ -83,7 +84,9 @@ class ChangeFeed:
     async def _ask(self) -> Told:
         self.asked += 1
         async with self._following.connection(TIMEOUT_S) as conn:
-            return await repository.told(conn, self._position, transactions_max=TRANSACTIONS_MAX)
+            return await repository.told(
+                conn, self._position, rows_max=ROWS_MAX, usages_max=USAGES_MAX
+            )
 
     def _tell(self, told: Told) -> None:
         begins = self._position is None
@@ -93,6 +96,8 @@ class ChangeFeed:
             return
         if begins or told.server != self._server:
             self._lost()
+        # Whatever fails half-way is not told again on top of what was: the next one begins anew.
+        self._position = None
         for change in told.changes:
             self._changed(change)
         self._position, self._server = told.position, told.server

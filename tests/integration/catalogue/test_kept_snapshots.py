@@ -308,7 +308,7 @@ async def test_what_may_still_be_told_is_not_forgotten(catalogue: Api, process: 
 async def test_beside_a_long_transaction_checks_are_read(
     catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(change_feed, "TRANSACTIONS_MAX", 2)
+    monkeypatch.setattr(change_feed, "ROWS_MAX", 2)
 
     async def long(conn: Any) -> None:
         await conn.execute("SELECT pg_current_xact_id()")
@@ -397,6 +397,68 @@ async def test_more_than_is_worth_telling_apart_is_all(catalogue: Api, process: 
     assert last is not None
     assert tuple(last) == (None, None)
     assert await process.used() == 37
+
+
+async def test_more_usage_than_is_told_at_once_is_read(
+    catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_feed, "USAGES_MAX", 1)
+    before = process.reads.count
+    for key, day in (("2", 3), ("3", 4)):
+        await catalogue.used(call(key, 5, f"2026-05-0{day}T00:00:00Z"))
+    assert await process.used() == 40
+    assert process.reads.count == before + 1
+
+
+@pytest.mark.parametrize("is_restored", [True, False])
+async def test_what_a_dump_brought_along_is_not_told(
+    catalogue: Api, process: Process, *, is_restored: bool
+) -> None:
+    """Its transaction, of another server, is yet to come in this one; it would be told then."""
+    async with catalogue.context.database.connection() as conn:
+        await conn.execute(
+            "INSERT INTO entitlement_changes"
+            " (transaction_id, server, customer_nos, metric_nos, days, added)"
+            " SELECT (pg_current_xact_id()::text::bigint + 2)::text::xid8,"
+            " CASE WHEN $1 THEN '2026-01-01Z' ELSE pg_postmaster_start_time() END,"
+            " ARRAY[customer_no], ARRAY[metric_no], ARRAY[day], ARRAY[7]"
+            " FROM usage_daily WHERE value_sum = 30",
+            is_restored,
+        )
+    for name in ("b", "c", "d"):
+        await catalogue.made("/v1/customers", {"id": name})
+    assert await process.used() == (30 if is_restored else 37)
+    await upkeep.forget_changes(catalogue.context)
+    async with catalogue.context.database.connection() as conn:
+        left = await conn.fetchval(
+            "SELECT count(*) FROM entitlement_changes WHERE server <> pg_postmaster_start_time()"
+        )
+    assert left == 0
+
+
+async def test_what_fails_while_it_is_told_is_not_told_twice(
+    catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = KeptSnapshots._use
+
+    def use_and_fail(*args: Any) -> None:
+        use(*args)
+        raise ArithmeticError
+
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
+    with monkeypatch.context() as failing:
+        failing.setattr(KeptSnapshots, "_use", use_and_fail)
+        with pytest.raises(ArithmeticError):
+            await process.used()
+    assert await process.used() == 35
+
+
+async def test_a_key_of_a_rollup_that_is_changed_by_hand_is_heard_of(
+    catalogue: Api, process: Process
+) -> None:
+    async with catalogue.context.database.connection() as conn:
+        await conn.execute("UPDATE usage_daily SET day = '2026-04-02'")
+    assert await process.used() == 0
 
 
 async def test_who_wants_it_fresh_is_read_to(catalogue: Api, process: Process) -> None:

@@ -124,7 +124,7 @@ async def test_what_changed_is_found_by_its_index_though_planned_while_there_was
     async with filled.following.connection(LOOK_TIMEOUT_S) as conn:
         await conn.execute(f"PREPARE told AS {load('entitlement_changes')['told'].text}")
         position = await conn.fetchval("SELECT pg_current_snapshot()::text")
-        explain = f"EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) EXECUTE told ('{position}', 1000)"
+        explain = f"EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) EXECUTE told ('{position}', 1000, 1000)"
         await conn.execute(explain)
         await conn.execute(
             "INSERT INTO entitlement_changes (transaction_id, customer_nos)"
