@@ -80,7 +80,8 @@ async def opened(environ: Mapping[str, str], *, process: str) -> AsyncIterator[A
         contexts = {}
         for database, selection in ((databases.live, live), (databases.test, test)):
             providers = await stack.enter_async_context(plugins.opened(selection))
-            contexts[database.mode] = context_of(shared, database, providers)
+            context = contexts[database.mode] = context_of(shared, database, providers)
+            stack.push_async_callback(context.entitlements.close)
         yield App(settings, databases, contexts, telemetry)
 
 
@@ -169,7 +170,7 @@ def _entitlements(shared: Shared, database: Database, clock: Clock) -> Entitleme
     if shared.redis is None:
         return Entitlements(stored, kept=kept)
     cache = RedisCache(shared.redis, database.mode, kept, clock, shared.telemetry)
-    return Entitlements(stored, cache=cache)
+    return Entitlements(stored, kept=kept, cache=cache)
 
 
 def _seller(settings: Settings) -> Seller:

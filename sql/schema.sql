@@ -514,6 +514,11 @@ CREATE TABLE abaxus_live.entitlement_documents (
 )
 WITH (fillfactor='70');
 
+CREATE TABLE abaxus_live.entitlement_keepers (
+    keeper_id uuid NOT NULL,
+    renewed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
 CREATE TABLE abaxus_live.event_conflicts (
     conflict_no bigint NOT NULL,
     customer_no integer NOT NULL,
@@ -920,6 +925,9 @@ ALTER TABLE ONLY abaxus_live.entitlement_changes_kept
 
 ALTER TABLE ONLY abaxus_live.entitlement_documents
     ADD CONSTRAINT entitlement_documents_pkey PRIMARY KEY (customer_no);
+
+ALTER TABLE ONLY abaxus_live.entitlement_keepers
+    ADD CONSTRAINT entitlement_keepers_pkey PRIMARY KEY (keeper_id);
 
 ALTER TABLE ONLY abaxus_live.event_conflicts
     ADD CONSTRAINT event_conflicts_once UNIQUE (customer_no, key_high, key_low, payload_hash);

@@ -11,6 +11,7 @@ from abaxus_core.kernel import event_loop
 from abaxus_core.kernel.database import Database
 from abaxus_core.kernel.embedded_postgres import DURABLE, THROW_AWAY
 from abaxus_core.kernel.ids import Ids
+from abaxus_core.services.entitlements import keeper
 from tests.support.clock import FakeClock
 from tests.support.postgres import Cluster, TestDatabases, fresh_databases, running_server
 from tests.support.servers import ASGI_SERVER
@@ -30,6 +31,16 @@ def pytest_asyncio_loop_factories(
     if ON_PYTHON_SOCKETS & {*item.path.relative_to(Path(__file__).parent).parts}:
         return {"asyncio": asyncio.new_event_loop}
     return {"ours": event_loop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def each_check_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test lands or changes by hand is told by the next check, not some 50 ms later.
+
+    Processes that tests start give what they have at hand, as ever; so do test_checks_at_hand.py
+    and those that ask for it.
+    """
+    monkeypatch.setattr(keeper, "KEPT_FOR_MS", 0)
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,13 @@ class Telemetry:
             ("mode",),
             registry=self._registry,
         )
+        self._entitlement_given_up = Counter(
+            "abaxus_entitlement_given_up_total",
+            "Changes of entitlements after which no process gives what it had kept, by mode and"
+            " outcome.",
+            ("mode", "outcome"),
+            registry=self._registry,
+        )
         self._entitlement_looks = Counter(
             "abaxus_entitlement_looks_total",
             "Looks into PostgreSQL that checks took, by mode; many share a statement.",
@@ -198,6 +205,10 @@ class Telemetry:
     def entitlements_invalidated(self, mode: str, outcome: str) -> None:
         """`outcome`: confirmed, waited_out, unconfirmed."""
         self._entitlement_changes.labels(mode, outcome).inc()
+
+    def entitlements_given_up(self, mode: str, outcome: str) -> None:
+        """`outcome`: alone, waited_out."""
+        self._entitlement_given_up.labels(mode, outcome).inc()
 
     def redis_changed(self, link: str, up: bool) -> None:
         """`link`: reads, changes."""

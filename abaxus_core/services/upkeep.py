@@ -1,10 +1,12 @@
 """What a database needs by the clock: old rows forgotten, reservations ended, partitions made."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
-from abaxus_core.repositories import entitlement_changes, events
+from abaxus_core.repositories import entitlement_changes, entitlement_keepers, events
 from abaxus_core.services import calculations, idempotency, reservations
+from abaxus_core.services.entitlements.keeper import FORGOTTEN_AFTER
 from abaxus_core.services.usage import month_of
 from abaxus_core.services.work import SYSTEM, Context, Work, perform
 
@@ -24,8 +26,12 @@ async def expire_reservations(context: Context) -> None:
 
 
 async def forget_changes(context: Context) -> None:
-    """Tell only of what has changed in entitlements since about a call ago; forget the rest."""
+    """Tell only of what has changed in entitlements since about a call ago; forget the rest.
+
+    So too the processes that changes would wait for, though they are gone.
+    """
     await context.database.transaction(entitlement_changes.move_on)
+    await context.database.transaction(partial(entitlement_keepers.forget, age=FORGOTTEN_AFTER))
 
     async def forget(work: Work) -> int:
         return await entitlement_changes.forget(work.conn, rows_max=CHANGES_AT_ONCE)

@@ -1,6 +1,7 @@
 """Orders of events between a change, the cache and a check that only luck brings about in a storm.
 
-The cache's time to live is so long that a wrong grant would still be there to be seen.
+The cache's time to live is so long that a wrong grant would still be there to be seen, and no
+process has anything at hand that it would give instead.
 """
 
 import asyncio
@@ -183,7 +184,7 @@ async def _scene(databases: TestDatabases, **settings: str) -> AsyncIterator[tup
     async with (
         cache_server("valkey") as server,
         fleet(databases.dsn) as up,
-        fire(up, databases, server, seed=SEED, rungs=RUNGS, **settings) as it,
+        fire(up, databases, server, seed=SEED, rungs=RUNGS, AT_HAND="nothing", **settings) as it,
     ):
         acme = Customer(it, *await it.customer())
         await acme.ask(acme.life.subscribe(), it.sites[0])

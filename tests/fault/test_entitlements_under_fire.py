@@ -197,11 +197,14 @@ async def rage(it: Fire, pairs: int, faults: Sequence[str]) -> None:
     it.over = True
 
 
-@pytest.mark.parametrize(("kind", "pairs"), [("valkey", PAIRS), ("redis", PAIRS // 5)])
+@pytest.mark.parametrize(
+    ("kind", "pairs", "at_hand"),
+    [("valkey", PAIRS, "what is kept"), ("redis", PAIRS // 5, "nothing")],
+)
 async def test_no_check_shows_a_grant_older_than_an_answered_change(
-    databases, kind: Kind, pairs: int
+    databases, kind: Kind, pairs: int, at_hand: str
 ) -> None:
-    async with fired(databases, kind) as it:
+    async with fired(databases, kind, AT_HAND=at_hand) as it:
         started_s = monotonic()
         await storm(it, pairs, tuple(FAULTS))
         await said(it, kind, monotonic() - started_s)
@@ -230,6 +233,18 @@ async def test_without_a_precaution_the_checker_fails(
         assert stale is not None
         assert other is None
         await said(it, f"without {precaution}", monotonic() - started_s)
+
+
+async def test_nor_without_the_wait_for_what_others_keep(databases) -> None:
+    keeping: Precaution = "keeping"
+    async with fired(databases, "valkey", REDIS_URL="", PRECAUTION=keeping) as it:
+        started_s = monotonic()
+        with pytest.raises(ExceptionGroup) as found:
+            await storm(it, PAIRS_OF_A_CONTROL, UNCACHED)
+        stale, other = found.value.split(Stale)
+        assert stale is not None
+        assert other is None
+        await said(it, f"without {keeping}", monotonic() - started_s)
 
 
 @asynccontextmanager

@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
+import msgspec
 import structlog
 
 from abaxus_core.kernel.batching import Batcher, Full
+from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Database
+from abaxus_core.kernel.elapsed import elapsed_ns
 from abaxus_core.kernel.notifications import CONNECTION_FAULTS
 from abaxus_core.repositories import entitlement_changes as repository
 from abaxus_core.repositories.entitlement_changes import Change, Told
@@ -34,36 +37,51 @@ USAGES_MAX: Final = 16_384
 _log = structlog.get_logger("abaxus.entitlements")
 
 
+class Heard(msgspec.Struct, frozen=True):
+    """What the last statement has come to, and when it was sent."""
+
+    position: str
+    server: datetime
+    as_of: datetime
+    sent_ns: int
+
+
 class ChangeFeed:
     """One mode's. `changed` is told of each change; `lost`, that anything may have changed.
 
-    `asked` counts statements. What one tells was committed after the one before was sent.
+    `asked` counts statements. What one tells was committed after the one before was sent. `heard`
+    is None unless all that changes from then on will be told of.
     """
 
     def __init__(
-        self, database: Database, *, changed: Callable[[Change], None], lost: Callable[[], None]
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        changed: Callable[[Change], None],
+        lost: Callable[[], None],
     ) -> None:
         self._following = database.following
+        self._clock = clock
         self._changed = changed
         self._lost = lost
         self.asked = 0
-        self._position: str | None = None
-        self._server: datetime | None = None
+        self.heard: Heard | None = None
         self._rests_until_ns = 0
         self._unasked = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._following_on: asyncio.Task[None] | None = None
+        self._beside: asyncio.Task[None] | None = None
         self._asking = Batcher(self._run, size_max=ASKING_AT_ONCE, waiting_max=ASKING_MAX)
-
-    @property
-    def followed(self) -> bool:
-        """Whether all that changes from now on will be told of."""
-        return self._position is not None
 
     async def catch_up(self) -> None:
         """Return when all that was committed before the call is told, or lost."""
         self._unasked = 0
         await self._catch_up()
+
+    def catch_up_beside(self) -> None:
+        """Ask soon, and have nobody wait for it."""
+        self._unasked = 0
+        self._ask_beside()
 
     async def _catch_up(self) -> None:
         try:
@@ -72,9 +90,10 @@ class ChangeFeed:
             self._stop()
 
     async def _run(self, asking: Sequence[None]) -> Sequence[None]:
-        if self._position is not None or time.monotonic_ns() >= self._rests_until_ns:
+        if self.heard is not None or time.monotonic_ns() >= self._rests_until_ns:
+            as_of, sent_ns = self._clock(), elapsed_ns()
             try:
-                self._tell(await self._ask())
+                self._tell(await self._ask(), as_of, sent_ns)
             except CONNECTION_FAULTS as error:
                 _log.info("entitlements.changes_lost", error=type(error).__name__)
                 self._stop()
@@ -83,38 +102,47 @@ class ChangeFeed:
 
     async def _ask(self) -> Told:
         self.asked += 1
+        position = None if self.heard is None else self.heard.position
         async with self._following.connection(TIMEOUT_S) as conn:
-            return await repository.told(
-                conn, self._position, rows_max=ROWS_MAX, usages_max=USAGES_MAX
-            )
+            return await repository.told(conn, position, rows_max=ROWS_MAX, usages_max=USAGES_MAX)
 
-    def _tell(self, told: Told) -> None:
-        begins = self._position is None
-        if not begins and not told.whole:
+    def _tell(self, told: Told, as_of: datetime, sent_ns: int) -> None:
+        before = self.heard
+        if before is not None and not told.whole:
             # A transaction that has been open for long would have each statement look at as many.
             self._stop()
             return
-        if begins or told.server != self._server:
+        if before is None or told.server != before.server:
             self._lost()
         # Whatever fails half-way is not told again on top of what was: the next one begins anew.
-        self._position = None
+        self.heard = None
         for change in told.changes:
             self._changed(change)
-        self._position, self._server = told.position, told.server
+        self.heard = Heard(told.position, told.server, as_of, sent_ns)
 
     def _follow_later(self) -> None:
         """Ask unasked, as long as checks came lately."""
-        if self._timer is None and self.followed and self._unasked < FOLLOWS_UNASKED_MAX:
+        if self._timer is None and self.heard is not None and self._unasked < FOLLOWS_UNASKED_MAX:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(FOLLOW_EVERY_MS / 1000, self._follow)
 
     def _follow(self) -> None:
         self._timer = None
         self._unasked += 1
-        self._following_on = asyncio.create_task(self._catch_up(), name="entitlement-changes")
+        self._ask_beside()
+
+    def _ask_beside(self) -> None:
+        if self._beside is None:
+            self._beside = asyncio.create_task(self._catch_up(), name="entitlement-changes")
+            self._beside.add_done_callback(self._asked_beside)
+
+    def _asked_beside(self, task: asyncio.Task[None]) -> None:
+        self._beside = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("entitlements.changes_not_told", error=type(error).__name__)
 
     def _stop(self) -> None:
         """Begin anew after a rest."""
-        self._position = None
+        self.heard = None
         self._rests_until_ns = time.monotonic_ns() + REST_S * NS_PER_SECOND
         self._lost()
