@@ -4,6 +4,9 @@ A document follows from the customer's subscriptions, their amendments and the i
 plans. It says what is granted in each phase, so that pauses, starts, ends and amendments come into
 force by time without anybody writing. Making one is entitlement_phases.py's, counting usage the
 reader's.
+
+A process keeps some ten thousand of them. Python looks for cycles through whatever is not marked
+`gc=False`, and stands still meanwhile; none of these can be part of one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -31,7 +34,7 @@ BEGINNING = datetime.min.replace(tzinfo=UTC)
 END = datetime.max.replace(tzinfo=UTC)
 
 
-class Metering(msgspec.Struct, frozen=True, kw_only=True):
+class Metering(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a metric counts, as metrics.py has it; it never changes."""
 
     metric_no: int
@@ -64,7 +67,7 @@ class GrantingPlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {each.feature_key: each for each in self.entitlements}
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
+class Running(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A subscription that is active; `plan` is the place of its plan version in the document.
 
     Its billing periods follow from `start_at` and `cadence`, the last one cut off at `end_at`.
@@ -84,7 +87,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
         return Period(start=whole.start, end=self.end_at)
 
 
-class Phase(msgspec.Struct, frozen=True, kw_only=True):
+class Phase(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What runs until an instant, or for good; the most recently started last."""
 
     until: datetime | None
@@ -116,7 +119,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return found
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the database said of a customer at one instant, as far as it was asked.
 
     `version` grows with each change of the document; `used` is what had landed. Two snapshots that
@@ -200,52 +203,49 @@ def features(document: Document, place: int) -> list[str]:
     return sorted({key for plan in plans for key in document.plans[plan].by_feature})
 
 
-class _Counted(msgspec.Struct, frozen=True, kw_only=True):
+class _Counted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A limit's usage: a metric, counted in the billing periods of what grants it."""
 
     metering: Metering
     running: Running
 
 
-class _Resolved:
+class _Resolved(msgspec.Struct, kw_only=True, gc=False):
     """What a phase grants of a feature, as far as that does not depend on usage.
 
     Keeps what it counts until the next billing period: it is asked thousands of times in between.
     """
 
-    __slots__ = ("_base", "_counted", "_customer_no", "_measures", "_period")
-
-    def __init__(self, base: Combined, customer_no: int, counted: Sequence[_Counted]) -> None:
-        self._base = base
-        self._customer_no = customer_no
-        self._counted = counted
-        self._measures: tuple[Measure, ...] = ()
-        self._period: Period | None = None
+    base: Combined
+    customer_no: int
+    counted: tuple[_Counted, ...]
+    known: tuple[Measure, ...] = ()
+    known_in: Period | None = None
 
     def measures(self, now: datetime) -> Sequence[Measure]:
-        if not self._counted or (self._period is not None and self._period.contains(now)):
-            return self._measures
-        periods = [each.running.period(now) for each in self._counted]
+        if not self.counted or (self.known_in is not None and self.known_in.contains(now)):
+            return self.known
+        periods = [each.running.period(now) for each in self.counted]
         found = (
-            Measure(customer_no=self._customer_no, metering=each.metering, period=period)
-            for each, period in zip(self._counted, periods, strict=True)
+            Measure(customer_no=self.customer_no, metering=each.metering, period=period)
+            for each, period in zip(self.counted, periods, strict=True)
         )
-        self._measures = tuple(dict.fromkeys(found))
-        self._period = Period(
+        self.known = tuple(dict.fromkeys(found))
+        self.known_in = Period(
             start=max(period.start for period in periods), end=min(period.end for period in periods)
         )
-        return self._measures
+        return self.known
 
     def combined(self, used: Mapping[Measure, Decimal], now: datetime) -> Combined:
         """Several limits count the same metric and period once, different ones each."""
-        if not self._counted:
-            return self._base
+        if not self.counted:
+            return self.base
         needed = self.measures(now)
         if len(needed) == 1:
-            return with_usage(self._base, used[needed[0]])
+            return with_usage(self.base, used[needed[0]])
         with exact():
             total = sum((used[measure] for measure in needed), ZERO)
-        return with_usage(self._base, total)
+        return with_usage(self.base, total)
 
 
 def _resolve(document: Document, place: int, feature_key: str) -> _Resolved:
@@ -256,12 +256,12 @@ def _resolve(document: Document, place: int, feature_key: str) -> _Resolved:
         if entitlement is not None:
             giving.append((running, _grant(running, plan, entitlement)))
     base = combine(feature_key, [grant for _, grant in giving], ZERO)
-    counted = [
+    counted = tuple(
         _Counted(metering=document.meterings[entitlement.metric_key], running=running)
         for running, grant in giving
         if isinstance(entitlement := grant.entitlement, LimitEntitlement) and base.type == "limit"
-    ]
-    return _Resolved(base, document.customer_no, counted)
+    )
+    return _Resolved(base=base, customer_no=document.customer_no, counted=counted)
 
 
 def _grant(running: Running, plan: GrantingPlan, entitlement: Entitlement) -> Grant:

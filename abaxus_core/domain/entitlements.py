@@ -50,7 +50,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     entitlement: Entitlement
 
 
-class Combined(msgspec.Struct, frozen=True, kw_only=True):
+class Combined(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a customer may do with one feature; `type` None where nobody grants it.
 
     `limit` None with type limit is unlimited, as then is `remaining`.

@@ -34,7 +34,7 @@ _LENGTHS: Mapping[Interval, timedelta] = MappingProxyType(
 )
 
 
-class Cadence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Cadence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """How long a billing period is: `count` intervals."""
 
     interval: Interval
@@ -53,7 +53,7 @@ CADENCES: Mapping[str, Cadence] = MappingProxyType(
 )
 
 
-class Period(msgspec.Struct, frozen=True, kw_only=True, order=True):
+class Period(msgspec.Struct, frozen=True, kw_only=True, order=True, gc=False):
     """Half-open [start, end), aware UTC."""
 
     start: datetime

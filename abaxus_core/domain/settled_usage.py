@@ -29,7 +29,7 @@ SETTLED_AFTER: Final = (
 UNSETTLED_MAX: Final = 64
 
 
-class RawPart(msgspec.Struct, frozen=True, kw_only=True):
+class RawPart(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What of a measure is counted from raw events, and the whole UTC days that it lies in."""
 
     aggregation: Aggregation
@@ -37,7 +37,7 @@ class RawPart(msgspec.Struct, frozen=True, kw_only=True):
     days: Period
 
 
-class Tally(msgspec.Struct, frozen=True):
+class Tally(msgspec.Struct, frozen=True, gc=False):
     """What some events come to; `value` is None where there are none."""
 
     value: Decimal | None
@@ -45,7 +45,7 @@ class Tally(msgspec.Struct, frozen=True):
     digest: int
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
+class Settled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What lies in a raw part before `since`.
 
     `before` has its value, and the count and digest of all events of the part's days but those that
@@ -56,7 +56,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     before: Tally
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
+class Reading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A raw part's value while its days have this stamp; None without events.
 
     `settled` is None where the value does not follow from those of parts.

@@ -16,7 +16,7 @@ from abaxus_core.domain.instants import ONE_DAY, day_start, days_within
 from abaxus_core.domain.periods import Period
 
 
-class Cut(msgspec.Struct, frozen=True, kw_only=True):
+class Cut(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A period touches the days [from_day, to_day), of which [first_day, after_day) are whole.
 
     `head` lies before those, `tail` after them; None where the period has no such edge.

@@ -35,7 +35,14 @@ class OfCustomer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     customer_id: codec.CallerId
 
 
-class OfFeature(OfCustomer, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_hash=True):
+class OfFeature(
+    OfCustomer,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    cache_hash=True,
+    gc=False,
+):
     """`quantity`: may so much more be used?"""
 
     feature_key: Key
@@ -99,7 +106,7 @@ class Entitlements(msgspec.Struct, frozen=True, kw_only=True):
     entitlements: list[Entitlement]
 
 
-class _Answered(msgspec.Struct, frozen=True):
+class _Answered(msgspec.Struct, frozen=True, gc=False):
     """What a snapshot came to, as JSON up to the instant, which ends every answer."""
 
     snapshot: Snapshot

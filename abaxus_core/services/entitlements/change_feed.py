@@ -81,7 +81,8 @@ class ChangeFeed:
     def catch_up_beside(self) -> None:
         """Ask soon, and have nobody wait for it."""
         self._unasked = 0
-        self._ask_beside()
+        if self._beside is None:
+            self._ask_beside()
 
     async def _catch_up(self) -> None:
         try:
@@ -128,13 +129,15 @@ class ChangeFeed:
 
     def _follow(self) -> None:
         self._timer = None
+        if self._beside is not None:
+            self._follow_later()
+            return
         self._unasked += 1
         self._ask_beside()
 
     def _ask_beside(self) -> None:
-        if self._beside is None:
-            self._beside = asyncio.create_task(self._catch_up(), name="entitlement-changes")
-            self._beside.add_done_callback(self._asked_beside)
+        self._beside = asyncio.create_task(self._catch_up(), name="entitlement-changes")
+        self._beside.add_done_callback(self._asked_beside)
 
     def _asked_beside(self, task: asyncio.Task[None]) -> None:
         self._beside = None

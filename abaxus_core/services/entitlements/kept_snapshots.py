@@ -46,7 +46,7 @@ ANYTHING: Final = Change()
 MAY_HAVE_BEEN_SEEN: Final = 1
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class _Entry(msgspec.Struct, gc=False):
     """A snapshot, and the time in which it may answer.
 
     `read_at`: how often it had been asked for changes when each usage was kept. `covered`: features
@@ -56,7 +56,7 @@ class _Entry(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     holding: Period
     read_at: Mapping[Measure, int]
-    covered: set[tuple[str, ...] | None] = msgspec.field(default_factory=set)
+    covered: tuple[tuple[str, ...] | None, ...] = ()
 
     def covers(self, feature_keys: tuple[str, ...] | None, now: datetime) -> bool:
         if not self.holding.contains(now):
@@ -66,7 +66,7 @@ class _Entry(msgspec.Struct, frozen=True):
         if not covers(self.snapshot, feature_keys, now):
             return False
         if len(self.covered) < COVERED_KNOWN_MAX:
-            self.covered.add(feature_keys)
+            self.covered += (feature_keys,)
         return True
 
 

@@ -44,7 +44,7 @@ def written(snapshot: Snapshot, run_id: bytes) -> bytes:
     return VALUE + run_id + _encoder.encode(value)
 
 
-class _Read(msgspec.Struct, frozen=True):
+class _Read(msgspec.Struct, frozen=True, gc=False):
     """What the bytes of a value came to: a snapshot, and the time in which it answers."""
 
     raw: bytes

@@ -34,7 +34,7 @@ DOCUMENTS_KEPT_MAX: Final = 32 << 20
 DOCUMENT_WEIGHT_MIN: Final = 1 << 10
 
 
-class _Known(msgspec.Struct, frozen=True):
+class _Known(msgspec.Struct, frozen=True, gc=False):
     version: int
     document: Document
 
