@@ -33,7 +33,7 @@ from abaxus_core.services.entitlements.keeper import KEPT_FOR_MS, NS_PER_MS, Kee
 from abaxus_core.services.telemetry import Telemetry
 
 # The rest of the time is left for the statement to come back in before anybody has to wait for it.
-HEAR_AGAIN_AFTER_NS: Final = 10 * NS_PER_MS
+HEAR_AGAIN_AFTER_NS: Final = 20 * NS_PER_MS
 KEPT_FOR: Final = timedelta(milliseconds=KEPT_FOR_MS)
 # A customer weighs one, and one for each phase and usage: some 200 bytes each.
 KEPT_MAX: Final = 131_072
