@@ -69,8 +69,7 @@ class Keeper:
         It was committed before `changed_ns`.
         """
         ended_ns = changed_ns + (KEPT_FOR_MS + MARGIN_MS) * NS_PER_MS
-        left_ns = ended_ns - elapsed_ns()
-        if left_ns > 0:
+        while (left_ns := ended_ns - elapsed_ns()) > 0:  # noqa: ASYNC110 - it is time that is waited for
             await asyncio.sleep(left_ns / NS_PER_SECOND)
 
     async def is_alone(self) -> bool:

@@ -1,6 +1,7 @@
 """Checks that ask nobody, and the changes that wait for whoever gives them."""
 
 import asyncio
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -39,9 +40,9 @@ class Process:
         context = api.context
         self.database = context.database
         self.telemetry = Telemetry()
-        stored = Stored(self.database, context.clock, self.telemetry)
-        self.kept = KeptSnapshots(stored, self.database, context.clock, self.telemetry)
-        self.entitlements = Entitlements(stored, kept=self.kept)
+        self.stored = Stored(self.database, context.clock, self.telemetry)
+        self.kept = KeptSnapshots(self.stored, self.database, context.clock, self.telemetry)
+        self.entitlements = Entitlements(self.stored, kept=self.kept)
 
     def at_hand(self, asked: Asked = SSO) -> Snapshot | None:
         return self.kept.at_hand(asked)
@@ -118,6 +119,32 @@ async def test_only_what_is_kept_is_at_hand(process: Process) -> None:
     assert process.at_hand(Asked("nobody", ("sso",))) is None
     assert process.kept.has("acme")
     assert not process.kept.has("nobody")
+
+
+class Shelf:
+    """A cache that has nothing, and remembers who was looked for."""
+
+    def __init__(self) -> None:
+        self.looked_for: list[str] = []
+
+    async def read(self, asked: Sequence[Asked]) -> Sequence[None]:
+        self.looked_for += [each.customer_id for each in asked]
+        return [None for _ in asked]
+
+    async def changed(self, _customer_ids: Collection[str], *, waiting: bool) -> None:
+        """Nothing is there."""
+
+
+async def test_a_cache_is_asked_for_those_of_whom_nothing_is_kept(process: Process) -> None:
+    cache = Shelf()
+    access = Entitlements(process.stored, kept=process.kept, cache=cache)
+    assert await access.snapshot(SSO) is not None
+    await access.changed({"acme"}, waiting=True)
+    assert process.at_hand() is None
+    assert await access.snapshot(SSO) is not None
+    assert await access.snapshot(Asked("nobody", ("sso",))) is None
+    assert await access.snapshot(Asked("someone", ("sso",)), fresh=True) is None
+    assert cache.looked_for == ["nobody"]
 
 
 async def test_it_says_when_that_was_so(catalogue: Api, process: Process, clock: FakeClock) -> None:

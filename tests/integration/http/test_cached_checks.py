@@ -1,4 +1,7 @@
-"""Checks through two API processes as they are composed, with one Redis between them."""
+"""Checks through two API processes as they are composed, with one Redis between them.
+
+They ask it each time, as for a customer of whom they have kept nothing.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,6 +14,7 @@ import pytest
 from abaxus_core import app
 from abaxus_core.app import App
 from abaxus_core.http.app import build
+from abaxus_core.services.entitlements.kept_snapshots import KeptSnapshots
 from tests.support.api import bearer, new_key
 from tests.support.cache_servers import KINDS, CacheServer, cache_server
 from tests.support.postgres import TestDatabases
@@ -72,6 +76,11 @@ async def served(dsn: str, url: str, **settings: str) -> AsyncIterator[Served]:
             transport=transport, base_url="http://api", headers=headers
         ) as client:
             yield Served(opened, client)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KeptSnapshots, "has", lambda *_: False)
 
 
 @pytest.fixture(params=KINDS)
