@@ -162,7 +162,7 @@ FAULTS: Final[Mapping[str, Breaking]] = {
 
 # Those that have nothing to do with a cache.
 UNCACHED: Final = ("slow_reader", "unheard", "stopped", "died")
-# What each precaution is for: it is missed as soon as this happens.
+# What each precaution is for: without it, this shows an old grant, where the cache is always asked.
 NEEDED: Final[Sequence[tuple[Precaution, Sequence[str]]]] = (
     ("invalidation", ("flushed",)),
     ("waiting", ("parted",)),
@@ -225,7 +225,7 @@ async def test_nor_does_one_where_there_is_no_cache(databases) -> None:
 async def test_without_a_precaution_the_checker_fails(
     databases, precaution: Precaution, faults: Sequence[str]
 ) -> None:
-    async with fired(databases, "valkey", PRECAUTION=precaution) as it:
+    async with fired(databases, "valkey", PRECAUTION=precaution, AT_HAND="nothing") as it:
         started_s = monotonic()
         with pytest.raises(ExceptionGroup) as found:
             await storm(it, PAIRS_OF_A_CONTROL, faults)
