@@ -3,6 +3,8 @@
 import time
 from typing import Final
 
+NS_PER_MS: Final = 1_000_000
+
 # Where a system has no such clock, its monotonic one goes on through sleep as well.
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 

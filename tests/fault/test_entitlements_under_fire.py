@@ -226,25 +226,23 @@ async def test_without_a_precaution_the_checker_fails(
     databases, precaution: Precaution, faults: Sequence[str]
 ) -> None:
     async with fired(databases, "valkey", PRECAUTION=precaution, AT_HAND="nothing") as it:
-        started_s = monotonic()
-        with pytest.raises(ExceptionGroup) as found:
-            await storm(it, PAIRS_OF_A_CONTROL, faults)
-        stale, other = found.value.split(Stale)
-        assert stale is not None
-        assert other is None
-        await said(it, f"without {precaution}", monotonic() - started_s)
+        await finds_a_stale_grant(it, precaution, faults)
 
 
 async def test_nor_without_the_wait_for_what_others_keep(databases) -> None:
     keeping: Precaution = "keeping"
     async with fired(databases, "valkey", REDIS_URL="", PRECAUTION=keeping) as it:
-        started_s = monotonic()
-        with pytest.raises(ExceptionGroup) as found:
-            await storm(it, PAIRS_OF_A_CONTROL, UNCACHED)
-        stale, other = found.value.split(Stale)
-        assert stale is not None
-        assert other is None
-        await said(it, f"without {keeping}", monotonic() - started_s)
+        await finds_a_stale_grant(it, keeping, UNCACHED)
+
+
+async def finds_a_stale_grant(it: Fire, without: Precaution, faults: Sequence[str]) -> None:
+    started_s = monotonic()
+    with pytest.raises(ExceptionGroup) as found:
+        await storm(it, PAIRS_OF_A_CONTROL, faults)
+    stale, other = found.value.split(Stale)
+    assert stale is not None
+    assert other is None
+    await said(it, f"without {without}", monotonic() - started_s)
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ import structlog
 
 from abaxus_core.domain.entitlement_documents import Snapshot
 from abaxus_core.kernel.clock import Clock
+from abaxus_core.kernel.elapsed import NS_PER_MS
 from abaxus_core.kernel.redis_commands import RedisAway, Refused
 from abaxus_core.kernel.redis_link import RedisLink, Told
 from abaxus_core.services.entitlements.access import Asked, Snapshots
@@ -29,7 +30,6 @@ from abaxus_core.services.telemetry import Telemetry
 
 MARGIN_MS: Final = 50
 RETRY_MS: Final = 50
-NS_PER_MS: Final = 1_000_000
 FILLS_MAX: Final = 64
 VALUE_BYTES_MAX: Final = 1 << 16
 LEASE: Final = b"lease:"

@@ -13,13 +13,12 @@ import msgspec
 import structlog
 
 from abaxus_core.kernel.database import Database
-from abaxus_core.kernel.elapsed import elapsed_ns
+from abaxus_core.kernel.elapsed import NS_PER_MS, elapsed_ns
 from abaxus_core.kernel.notifications import CONNECTION_FAULTS
 from abaxus_core.repositories import entitlement_keepers as repository
 from abaxus_core.services.entitlements.change_feed import Heard
 from abaxus_core.services.request_times import NS_PER_SECOND
 
-NS_PER_MS: Final = 1_000_000
 KEPT_FOR_MS: Final = 50
 # For clocks that do not go equally fast.
 MARGIN_MS: Final = 5

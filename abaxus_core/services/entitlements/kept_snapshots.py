@@ -23,13 +23,13 @@ from abaxus_core.domain.periods import Period
 from abaxus_core.domain.usage_parts import grown
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Database
-from abaxus_core.kernel.elapsed import elapsed_ns
+from abaxus_core.kernel.elapsed import NS_PER_MS, elapsed_ns
 from abaxus_core.kernel.kept import Kept
 from abaxus_core.repositories.entitlement_changes import Change
 from abaxus_core.services.entitlements.access import Asked, Snapshots
 from abaxus_core.services.entitlements.change_feed import ChangeFeed
 from abaxus_core.services.entitlements.exact import UNVERSIONED
-from abaxus_core.services.entitlements.keeper import KEPT_FOR_MS, NS_PER_MS, Keeper
+from abaxus_core.services.entitlements.keeper import KEPT_FOR_MS, Keeper
 from abaxus_core.services.telemetry import Telemetry
 
 # The rest of the time is left for the statement to come back in before anybody has to wait for it.
