@@ -260,6 +260,8 @@ DECLARE
     metrics integer[];
     days date[];
     added numeric[];
+    firsts timestamptz[];
+    lasts timestamptz[];
 BEGIN
     IF tg_op = 'INSERT' THEN
         SELECT array_agg(now_is.customer_no), array_agg(now_is.metric_no), array_agg(now_is.day),
@@ -268,8 +270,9 @@ BEGIN
                 WHEN 'count' THEN now_is.event_count
                 WHEN 'max' THEN now_is.value_max
                 WHEN 'min' THEN now_is.value_min
-            END)
-        INTO customers, metrics, days, added
+            END),
+            array_agg(now_is.first_added_at), array_agg(now_is.last_added_at)
+        INTO customers, metrics, days, added, firsts, lasts
         FROM now_is LEFT JOIN metrics AS m USING (metric_no);
     ELSIF tg_op = 'UPDATE' THEN
         SELECT array_agg(customer_no), array_agg(metric_no), array_agg(day),
@@ -278,19 +281,27 @@ BEGIN
                 WHEN 'count' THEN now_is.event_count - was.event_count
                 WHEN 'max' THEN CASE WHEN now_is.value_max >= was.value_max THEN now_is.value_max END
                 WHEN 'min' THEN CASE WHEN now_is.value_min <= was.value_min THEN now_is.value_min END
-            END)
-        INTO customers, metrics, days, added
+            END),
+            array_agg(CASE WHEN instants.are_new THEN now_is.first_added_at END),
+            array_agg(CASE WHEN instants.are_new THEN now_is.last_added_at END)
+        INTO customers, metrics, days, added, firsts, lasts
         FROM was
         FULL JOIN now_is USING (customer_no, metric_no, day)
-        LEFT JOIN metrics AS m USING (metric_no);
+        LEFT JOIN metrics AS m USING (metric_no)
+        CROSS JOIN LATERAL (
+            SELECT (now_is.first_added_at, now_is.last_added_at)
+                IS DISTINCT FROM (was.first_added_at, was.last_added_at) AS are_new
+        ) AS instants;
     ELSE
-        SELECT array_agg(customer_no), array_agg(metric_no), array_agg(day), array_agg(NULL::numeric)
-        INTO customers, metrics, days, added
+        SELECT array_agg(customer_no), array_agg(metric_no), array_agg(day),
+            array_agg(NULL::numeric), array_agg(NULL::timestamptz), array_agg(NULL::timestamptz)
+        INTO customers, metrics, days, added, firsts, lasts
         FROM was;
     END IF;
     IF cardinality(customers) <= told_max THEN
-        INSERT INTO entitlement_changes (customer_nos, metric_nos, days, added)
-        VALUES (customers, metrics, days, added);
+        INSERT INTO entitlement_changes
+            (customer_nos, metric_nos, days, added, first_added_at, last_added_at)
+        VALUES (customers, metrics, days, added, firsts, lasts);
     ELSIF cardinality(customers) > told_max THEN
         INSERT INTO entitlement_changes DEFAULT VALUES;
     END IF;
@@ -492,11 +503,8 @@ CREATE TABLE abaxus_live.entitlement_changes (
     metric_nos integer[],
     days date[],
     added numeric[],
-    CONSTRAINT entitlement_changes_at_the_same_places CHECK (
-CASE
-    WHEN (metric_nos IS NULL) THEN ((days IS NULL) AND (added IS NULL))
-    ELSE (((cardinality(metric_nos) = cardinality(customer_nos)) AND (cardinality(days) = cardinality(customer_nos)) AND (cardinality(added) = cardinality(customer_nos))) IS TRUE)
-END)
+    first_added_at timestamp with time zone[],
+    last_added_at timestamp with time zone[]
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
@@ -860,7 +868,9 @@ CREATE TABLE abaxus_live.usage_daily (
     value_min numeric NOT NULL,
     last_event numeric[],
     landing_no bigint NOT NULL,
-    late_landing_no bigint
+    late_landing_no bigint,
+    first_added_at timestamp with time zone,
+    last_added_at timestamp with time zone
 )
 WITH (fillfactor='60');
 
@@ -919,6 +929,13 @@ ALTER TABLE ONLY abaxus_live.customers
 
 ALTER TABLE ONLY abaxus_live.email_messages
     ADD CONSTRAINT email_messages_pkey PRIMARY KEY (email_id);
+
+ALTER TABLE abaxus_live.entitlement_changes
+    ADD CONSTRAINT entitlement_changes_at_the_same_places CHECK (
+CASE
+    WHEN (metric_nos IS NULL) THEN (num_nonnulls(days, added, first_added_at, last_added_at) = 0)
+    ELSE (((cardinality(metric_nos) = cardinality(customer_nos)) AND (cardinality(days) = cardinality(customer_nos)) AND (cardinality(added) = cardinality(customer_nos)) AND (cardinality(first_added_at) = cardinality(customer_nos)) AND (cardinality(last_added_at) = cardinality(customer_nos))) IS TRUE)
+END) NOT VALID;
 
 ALTER TABLE ONLY abaxus_live.entitlement_changes_kept
     ADD CONSTRAINT entitlement_changes_kept_once PRIMARY KEY (is_only);

@@ -5,8 +5,9 @@ that days do not add up to, which are one edge.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
@@ -57,33 +58,70 @@ def cut(period: Period, aggregation: Aggregation) -> Cut:
     )
 
 
-def grown(
-    value: Decimal, aggregation: Aggregation, parts: Cut, day: date, added: Decimal | None
-) -> Decimal | None:
-    """Return what a period's usage comes to once so much was added to one of its days.
+class Growth(msgspec.Struct, frozen=True, gc=False):
+    """What was added to a day's usage: to its sum or count, or what is greatest or least in it now.
 
-    `added` goes to a sum or count, or is a value that the day has now for greatest or least. None
-    where usage does not follow from it: at the edges of the period, or if it is not known.
-
-    >>> from datetime import datetime
-    >>> may = Period(start=datetime(2026, 5, 1, tzinfo=UTC), end=datetime(2026, 6, 1, tzinfo=UTC))
-    >>> grown(Decimal(3), "sum", cut(may, "sum"), date(2026, 5, 2), Decimal(4))
-    Decimal('7')
+    The first and the last event that was added were at `first_at` and `last_at`. None: not known.
     """
-    if not parts.from_day <= day < parts.to_day:
+
+    day: date
+    added: Decimal | None
+    first_at: datetime | None
+    last_at: datetime | None
+
+
+def grown(value: Decimal, aggregation: Aggregation, parts: Cut, growth: Growth) -> Decimal | None:
+    """Return what a period's usage comes to once one of its days has grown.
+
+    None where that does not follow: if it is not known what was added, or at an edge of the period
+    whether all of it lies inside.
+
+    >>> noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    >>> parts = cut(Period(start=noon, end=datetime(2026, 6, 1, tzinfo=UTC)), "sum")
+    >>> grown(Decimal(3), "sum", parts, Growth(date(2026, 5, 2), Decimal(4), None, None))
+    Decimal('7')
+    >>> grown(Decimal(3), "sum", parts, Growth(noon.date(), Decimal(4), noon, noon))
+    Decimal('7')
+    >>> grown(Decimal(3), "sum", parts, Growth(noon.date(), Decimal(4), None, None))
+    """
+    if not parts.from_day <= growth.day < parts.to_day:
         return value
-    if added is None or not parts.first_day <= day < parts.after_day:
+    is_whole = parts.first_day <= growth.day < parts.after_day
+    where = "inside" if is_whole else _at_an_edge(parts, growth)
+    if where == "outside":
+        return value
+    if growth.added is None:
         return None
     match aggregation:
         case "sum" | "count":
-            return add(value, added)
-        case "max" if value:
-            return max(value, added)
-        case "min" if value:
-            return min(value, added)
+            return add(value, growth.added) if where == "inside" else None
+        case "max":
+            return _extreme(value, growth.added, max(value, growth.added), is_whole=is_whole)
+        case "min":
+            return _extreme(value, growth.added, min(value, growth.added), is_whole=is_whole)
         case _:
-            # Zero may be no events at all.
             return None
+
+
+def _at_an_edge(parts: Cut, growth: Growth) -> Literal["inside", "outside", "not known"]:
+    """Where what was added to a day at an edge of the period lies."""
+    edge = parts.head if growth.day < parts.first_day else parts.tail
+    if edge is None or growth.first_at is None or growth.last_at is None:
+        return "not known"
+    if edge.contains(growth.first_at) and edge.contains(growth.last_at):
+        return "inside"
+    is_outside = growth.last_at < edge.start or edge.end <= growth.first_at
+    return "outside" if is_outside else "not known"
+
+
+def _extreme(value: Decimal, added: Decimal, both: Decimal, *, is_whole: bool) -> Decimal | None:
+    """The greatest or least of `both`, where a day's stands for the period's.
+
+    Zero may be no events at all. At an edge the day's may be of an event outside the period.
+    """
+    if value:
+        return both if is_whole or both == value else None
+    return both if is_whole and both == added else None
 
 
 def together(aggregation: Aggregation, parts: Sequence[Decimal | None]) -> Decimal:

@@ -1,13 +1,13 @@
 """What changed of what checks are answered from, told to whoever has kept some of it."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 
 import msgspec
 
+from abaxus_core.domain.usage_parts import Growth
 from abaxus_core.kernel.database import Connection
-from abaxus_core.kernel.sql import queries
+from abaxus_core.kernel.sql import Record, queries
 
 _sql = queries("entitlement_changes")
 _told = _sql.many("told")
@@ -18,15 +18,13 @@ _forget = _sql.exec("forget")
 class Change(msgspec.Struct, frozen=True, gc=False):
     """What one transaction changed: usage of these metrics by the customers at the same places.
 
-    It did so on these days, by so much (None: nobody knows), which is added, or is the greatest or
-    least value of the day. `metric_nos` None: all that these customers are granted. `customer_nos`
+    `growths`: by how much. `metric_nos` None: all that these customers are granted. `customer_nos`
     None: anything of anybody.
     """
 
     customer_nos: Sequence[int] | None = None
     metric_nos: Sequence[int] | None = None
-    days: Sequence[date] = ()
-    added: Sequence[Decimal | None] = ()
+    growths: Sequence[Growth] = ()
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -51,11 +49,16 @@ async def told(conn: Connection, position: str | None, *, rows_max: int, usages_
         server=first["server"],
         whole=bool(first["whole"]),
         changes=[
-            Change(row["customer_nos"], row["metric_nos"], row["days"] or (), row["added"] or ())
+            Change(row["customer_nos"], row["metric_nos"], _growths(row))
             for row in rows
             if row["is_change"]
         ],
     )
+
+
+def _growths(row: Record) -> Sequence[Growth]:
+    columns = row["days"], row["added"], row["first_added_at"], row["last_added_at"]
+    return () if None in columns else list(map(Growth, *columns))
 
 
 async def move_on(conn: Connection) -> None:

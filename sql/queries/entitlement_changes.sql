@@ -2,7 +2,7 @@
 -- params: $1 position text, $2 rows_max int8, $3 usages_max int8
 -- why: what changed since the snapshot at $1 (null: nothing is known yet) was taken: committed as this statement sees it, and not yet as that one did. At least one row. Unless `whole` it is not told: some may be gone already, rows_max rows or more would have to be looked at, or more than usages_max usages told
 WITH recent AS MATERIALIZED (
-    SELECT customer_nos, metric_nos, days, added,
+    SELECT customer_nos, metric_nos, days, added, first_added_at, last_added_at,
         pg_visible_in_snapshot(transaction_id, $1::text::pg_snapshot) AS is_known
     FROM entitlement_changes
     WHERE transaction_id >= pg_snapshot_xmin($1::text::pg_snapshot)
@@ -26,7 +26,8 @@ SELECT
     pg_postmaster_start_time() AS server,
     extent.whole,
     changed.is_known IS NOT NULL AS is_change,
-    changed.customer_nos, changed.metric_nos, changed.days, changed.added
+    changed.customer_nos, changed.metric_nos,
+    changed.days, changed.added, changed.first_added_at, changed.last_added_at
 FROM extent
 LEFT JOIN recent AS changed ON extent.whole AND NOT changed.is_known;
 

@@ -14,7 +14,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS landing_usage (
 -- why: adds a landing to the days it touches, in one order for all landings, so that two never wait for each other in a circle; last in the transaction, since others wait for these rows
 INSERT INTO usage_daily AS u (
     customer_no, metric_no, day, event_count, digest, value_sum, value_max, value_min, last_event,
-    landing_no, late_landing_no
+    landing_no, late_landing_no, first_added_at, last_added_at
 )
 SELECT
     customer_no, metric_no, (occurred_at AT TIME ZONE 'UTC')::date AS day,
@@ -24,7 +24,8 @@ SELECT
             SELECT m.metric_no FROM metrics AS m WHERE m.aggregation = 'last'
         ))),
     $1::bigint,
-    CASE WHEN (occurred_at AT TIME ZONE 'UTC')::date <= $2::date THEN $1::bigint END
+    CASE WHEN (occurred_at AT TIME ZONE 'UTC')::date <= $2::date THEN $1::bigint END,
+    min(occurred_at), max(occurred_at)
 FROM landing_usage
 GROUP BY customer_no, metric_no, (occurred_at AT TIME ZONE 'UTC')::date
 ORDER BY customer_no, metric_no, day
@@ -36,7 +37,9 @@ ON CONFLICT ON CONSTRAINT usage_daily_pkey DO UPDATE SET
     value_min = least(u.value_min, excluded.value_min),
     last_event = greatest(u.last_event, excluded.last_event),
     landing_no = greatest(u.landing_no, excluded.landing_no),
-    late_landing_no = greatest(u.late_landing_no, excluded.late_landing_no);
+    late_landing_no = greatest(u.late_landing_no, excluded.late_landing_no),
+    first_added_at = excluded.first_added_at,
+    last_added_at = excluded.last_added_at;
 
 -- name: total_windows :many
 -- params: $1 customer_no int4[], $2 metric_no int4[], $3 aggregation text[], $4 span int4[], $5 span_start timestamptz[], $6 span_end timestamptz[], $7 first_day date[], $8 after_day date[]

@@ -7,7 +7,7 @@ did not is what changed between the two, in whatever order it was begun or commi
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -58,7 +58,7 @@ class ChangeFeed:
         database: Database,
         clock: Clock,
         *,
-        changed: Callable[[Change], None],
+        changed: Callable[[Change], Awaitable[None]],
         lost: Callable[[], None],
     ) -> None:
         self._following = database.following
@@ -94,7 +94,7 @@ class ChangeFeed:
         if self.heard is not None or time.monotonic_ns() >= self._rests_until_ns:
             as_of, sent_ns = self._clock(), elapsed_ns()
             try:
-                self._tell(await self._ask(), as_of, sent_ns)
+                await self._tell(await self._ask(), as_of, sent_ns)
             except CONNECTION_FAULTS as error:
                 _log.info("entitlements.changes_lost", error=type(error).__name__)
                 self._stop()
@@ -107,18 +107,22 @@ class ChangeFeed:
         async with self._following.connection(TIMEOUT_S) as conn:
             return await repository.told(conn, position, rows_max=ROWS_MAX, usages_max=USAGES_MAX)
 
-    def _tell(self, told: Told, as_of: datetime, sent_ns: int) -> None:
+    async def _tell(self, told: Told, as_of: datetime, sent_ns: int) -> None:
         before = self.heard
         if before is not None and not told.whole:
             # A transaction that has been open for long would have each statement look at as many.
             self._stop()
             return
         if before is None or told.server != before.server:
+            self.heard = None
             self._lost()
-        # Whatever fails half-way is not told again on top of what was: the next one begins anew.
-        self.heard = None
-        for change in told.changes:
-            self._changed(change)
+        try:
+            for change in told.changes:
+                await self._changed(change)
+        except BaseException:
+            # It is not told again on top of what was: the next one begins anew.
+            self.heard = None
+            raise
         self.heard = Heard(told.position, told.server, as_of, sent_ns)
 
     def _follow_later(self) -> None:

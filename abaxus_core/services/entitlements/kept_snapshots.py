@@ -10,8 +10,7 @@ is added to usage that is kept, where it is certain that whoever read it has not
 import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
@@ -20,11 +19,12 @@ from msgspec.structs import replace
 
 from abaxus_core.domain.entitlement_documents import Measure, Snapshot, covers, holding
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.usage_parts import grown
+from abaxus_core.domain.usage_parts import Growth, grown
 from abaxus_core.kernel.clock import Clock
 from abaxus_core.kernel.database import Database
 from abaxus_core.kernel.elapsed import NS_PER_MS, elapsed_ns
 from abaxus_core.kernel.kept import Kept
+from abaxus_core.kernel.turns import in_turns
 from abaxus_core.repositories.entitlement_changes import Change
 from abaxus_core.services.entitlements.access import Asked, Snapshots
 from abaxus_core.services.entitlements.change_feed import ChangeFeed
@@ -82,9 +82,7 @@ class KeptSnapshots:
         self._telemetry = telemetry
         self._keeper = Keeper(database)
         self._changed_here_ns = 0
-        self._feed = ChangeFeed(
-            database, clock, changed=self._changed, lost=lambda: self._changed(ANYTHING)
-        )
+        self._feed = ChangeFeed(database, clock, changed=self._changed, lost=self._forget_all)
         self._numbers: Kept[str, int] = Kept(NUMBERS_KEPT_MAX)
         self._entries: Kept[int, _Entry] = Kept(KEPT_MAX)
         self._told: deque[Change] = deque(maxlen=CHANGES_REMEMBERED_MAX)
@@ -184,37 +182,40 @@ class KeptSnapshots:
             for change in islice(reversed(self._told), count)
         )
 
-    def _changed(self, change: Change) -> None:
-        self._told.append(change)
-        self._told_count += 1
+    def _forget_all(self) -> None:
+        self._told_of(ANYTHING)
+        self._numbers.forget_all()
+        self._entries.forget_all()
+
+    async def _changed(self, change: Change) -> None:
+        self._told_of(change)
         if change.customer_nos is None:
-            self._numbers.forget_all()
-            self._entries.forget_all()
+            self._forget_all()
         elif change.metric_nos is None:
             for number in change.customer_nos:
                 self._entries.forget(number)
         else:
-            usages = zip(
-                change.customer_nos, change.metric_nos, change.days, change.added, strict=True
-            )
-            for number, metric_no, day, added in usages:
-                entry = self._entries.peek(number)
-                if entry is not None:
-                    self._use(number, entry, metric_no, day, added)
+            usages = zip(change.customer_nos, change.metric_nos, change.growths, strict=True)
+            async for usage in in_turns(usages):
+                self._use(*usage)
 
-    def _use(
-        self, number: int, entry: _Entry, metric_no: int, day: date, added: Decimal | None
-    ) -> None:
+    def _told_of(self, change: Change) -> None:
+        self._told.append(change)
+        self._told_count += 1
+
+    def _use(self, number: int, metric_no: int, growth: Growth) -> None:
         """Add it to what is kept of the metric, or keep that no longer."""
+        entry = self._entries.peek(number)
+        if entry is None:
+            return
         used = dict(entry.snapshot.used)
         for measure, value in entry.snapshot.used.items():
             metering = measure.metering
             if metering.metric_no != metric_no:
                 continue
+            more = grown(value, metering.aggregation, measure.cut, growth)
             seen = self._feed.asked - entry.read_at[measure] <= MAY_HAVE_BEEN_SEEN
-            known = None if seen else added
-            more = grown(value, metering.aggregation, measure.cut, day, known)
-            if more is None:
+            if more is None or (seen and more != value):
                 del used[measure]
             else:
                 used[measure] = more

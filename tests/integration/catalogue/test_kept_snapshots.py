@@ -126,7 +126,10 @@ async def test_usage_that_lands_is_added(catalogue: Api, process: Process) -> No
         ("max", "2026-05-01T00:00:00Z", False),
         ("min", "2026-05-01T00:00:00Z", False),
         ("last", "2026-05-01T00:00:00Z", True),
-        ("sum", "2026-05-02T12:00:00Z", True),
+        ("sum", "2026-05-02T12:00:00Z", False),
+        ("count", "2026-05-02T12:00:00Z", False),
+        ("max", "2026-05-02T12:00:00Z", True),
+        ("min", "2026-05-02T12:00:00Z", True),
     ],
 )
 async def test_usage_that_does_not_follow_is_read(
@@ -149,6 +152,40 @@ async def test_usage_that_does_not_follow_is_read(
         assert isinstance(exact, Snapshot)
         assert told == combined(exact, ("calls",), exact.as_of)[0]
     assert (process.reads.count > before) == is_read
+
+
+async def test_what_lands_on_the_day_in_which_the_period_begins(catalogue: Api) -> None:
+    """It is read where some of it was before."""
+    process = await begun_at_noon(catalogue)
+    before = process.reads.count
+    await catalogue.used(call("2", 5, "2026-05-02T12:00:00Z"), call("3", 6, "2026-05-02T18:00:00Z"))
+    assert await process.used() == 41
+    await catalogue.used(call("4", 7, "2026-05-02T11:59:59.999999Z"))
+    assert await process.used() == 41
+    assert process.reads.count == before
+    await catalogue.used(call("5", 8, "2026-05-02T11:00:00Z"), call("6", 9, "2026-05-02T13:00:00Z"))
+    assert await process.used() == 50
+    assert process.reads.count == before + 1
+
+
+async def test_who_does_not_say_when_it_was_has_added_nobody_knows_what(catalogue: Api) -> None:
+    """As by hand, and in a release from before: the instants are those of what landed last."""
+    process = await begun_at_noon(catalogue)
+    before = process.reads.count
+    async with catalogue.context.database.connection() as conn:
+        await conn.execute(ADD_SIXTY_NINE)
+    assert await process.used() == 30
+    assert process.reads.count == before + 1
+
+
+async def begun_at_noon(catalogue: Api) -> Process:
+    """acme's period began within 2 May; 30 calls since then are kept, and not in doubt."""
+    await metered_by(catalogue, "sum", "2026-05-02T12:00:00Z")
+    process = Process(catalogue)
+    await catalogue.used(call("1", 30, "2026-05-02T13:00:00Z"))
+    assert await process.used() == 30
+    assert not (await process.check("nope")).granted
+    return process
 
 
 async def metered_by(catalogue: Api, aggregation: str, start: str) -> None:
@@ -418,10 +455,12 @@ async def test_what_a_dump_brought_along_is_not_told(
     async with catalogue.context.database.connection() as conn:
         await conn.execute(
             "INSERT INTO entitlement_changes"
-            " (transaction_id, server, customer_nos, metric_nos, days, added)"
+            " (transaction_id, server, customer_nos, metric_nos, days, added, first_added_at,"
+            " last_added_at)"
             " SELECT (pg_current_xact_id()::text::bigint + 2)::text::xid8,"
             " CASE WHEN $1 THEN '2026-01-01Z' ELSE pg_postmaster_start_time() END,"
-            " ARRAY[customer_no], ARRAY[metric_no], ARRAY[day], ARRAY[7]"
+            " ARRAY[customer_no], ARRAY[metric_no], ARRAY[day], ARRAY[7], ARRAY[first_added_at],"
+            " ARRAY[last_added_at]"
             " FROM usage_daily WHERE value_sum = 30",
             is_restored,
         )

@@ -1,8 +1,9 @@
 """Periods in parts: together they are the period, and their values its value."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from abaxus_core.domain.aggregation import ADDITIVE, AGGREGATIONS, Measurement, aggregate
 from abaxus_core.domain.instants import day_start
 from abaxus_core.domain.periods import Period
-from abaxus_core.domain.usage_parts import Cut, cut, together
+from abaxus_core.domain.usage_parts import Cut, Growth, cut, grown, together
 from tests.unit.domain.samples import APRIL, at
 
 START = datetime(2026, 4, 1, tzinfo=UTC)
@@ -85,3 +86,112 @@ def test_the_value_of_the_parts_together_is_that_of_the_period(
 @pytest.mark.parametrize("name", AGGREGATIONS)
 def test_nothing_is_used_where_there_are_no_events(name: str) -> None:
     assert together(name, (None, None, None)) == 0
+
+
+@given(periods, measurements, measurements, st.sampled_from(AGGREGATIONS), st.booleans())
+def test_grown_usage_is_what_would_be_read_or_is_not_known(
+    period: Period, before: list[Measurement], landed: list[Measurement], name: str, known: bool
+) -> None:
+    def used(events: list[Measurement]) -> Decimal:
+        within = [one for one in events if period.contains(one.occurred_at)]
+        return aggregate(name, within, percentile=Decimal(50) if name == "percentile" else None)
+
+    parts, events, value = cut(period, name), list(before), used(before)
+    for day, added in by_day(landed):
+        told = growth(name, day, events, added, instants_known=known)
+        events += added
+        more = grown(value, name, parts, told)
+        assert more is None or more == used(events)
+        value = used(events)
+
+
+def by_day(events: list[Measurement]) -> Iterator[tuple[date, list[Measurement]]]:
+    def day_of(one: Measurement) -> date:
+        return one.occurred_at.date()
+
+    for day, group in groupby(sorted(events, key=day_of), day_of):
+        yield day, list(group)
+
+
+def growth(
+    name: str,
+    day: date,
+    before: list[Measurement],
+    added: list[Measurement],
+    *,
+    instants_known: bool,
+) -> Growth:
+    """What a landing tells of a day."""
+    of_day = [one for one in before if one.occurred_at.date() == day]
+    told = {
+        "sum": aggregate("sum", added),
+        "count": Decimal(len(added)),
+        "max": aggregate("max", of_day + added),
+        "min": aggregate("min", of_day + added),
+    }
+    at = [one.occurred_at for one in added]
+    first_at, last_at = (min(at), max(at)) if instants_known else (None, None)
+    return Growth(day, told.get(name), first_at, last_at)
+
+
+MORNING, NOON, EVENING = (at(f"2026-04-01T{hour}:00") for hour in ("06", "12", "18"))
+
+
+@pytest.mark.parametrize("name", ["sum", "count"])
+@pytest.mark.parametrize(
+    ("first_at", "last_at", "value"),
+    [
+        (NOON, EVENING, 7),
+        (MORNING, NOON - timedelta.resolution, 3),
+        (MORNING, NOON, None),
+        (NOON - timedelta.resolution, EVENING, None),
+        (None, None, None),
+    ],
+)
+def test_what_is_added_to_the_first_day_of_a_period(
+    name: str, first_at: datetime | None, last_at: datetime | None, value: int | None
+) -> None:
+    parts = cut(Period(start=NOON, end=APRIL.end), "sum")
+    told = Growth(NOON.date(), Decimal(4), first_at, last_at)
+    assert grown(Decimal(3), name, parts, told) == value
+
+
+@pytest.mark.parametrize(
+    ("first_at", "last_at", "value"),
+    [
+        (MORNING, NOON - timedelta.resolution, 7),
+        (NOON, EVENING, 3),
+        (MORNING, NOON, None),
+        (MORNING, EVENING, None),
+    ],
+)
+def test_what_is_added_to_the_last_day_of_a_period(
+    first_at: datetime, last_at: datetime, value: int | None
+) -> None:
+    parts = cut(Period(start=at("2026-03-01T06:00"), end=NOON), "sum")
+    told = Growth(NOON.date(), Decimal(4), first_at, last_at)
+    assert grown(Decimal(3), "sum", parts, told) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "added", "whole", "edge"),
+    [
+        ("max", 3, 2, 3, 3),
+        ("max", 3, 4, 4, None),
+        ("max", 0, 4, 4, None),
+        ("max", 0, -4, None, None),
+        ("max", -3, -4, -3, -3),
+        ("min", 3, 4, 3, 3),
+        ("min", 3, 2, 2, None),
+        ("min", 0, -4, -4, None),
+        ("min", 0, 4, None, None),
+    ],
+)
+def test_the_greatest_and_the_least_of_a_day_are_those_of_a_period_where_that_is_certain(
+    name: str, value: int, added: int, whole: int | None, edge: int | None
+) -> None:
+    noon = NOON.replace(day=2)
+    told = Growth(noon.date(), Decimal(added), noon, noon)
+    for start, expected in ((APRIL.start, whole), (noon, edge)):
+        parts = cut(Period(start=start, end=APRIL.end), name)
+        assert grown(Decimal(value), name, parts, told) == expected
