@@ -10,7 +10,10 @@ and is slower than all the others.
 
 import ctypes
 import gc
+import os
+import platform
 import random
+import struct
 import sys
 import time
 from array import array
@@ -34,6 +37,10 @@ WAITING_MAX: Final = 10_000
 GRACE_NS: Final = 2 * SECOND_NS
 LOST_NS: Final = 10 * SECOND_NS
 PR_SET_TIMERSLACK: Final = 29
+# Of the kernel's scheduler: who asks for shorter turns has them sooner, since Linux 6.12.
+SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274}
+SCHED_ATTR: Final = struct.Struct("IIQiIQQQ")
+TURN_NS: Final = 100_000
 _ANSWERED: Final = b"HTTP/1.1 200"
 
 
@@ -201,9 +208,18 @@ def _open(lines: Lines, requests: Iterator[bytes], instants: list[int], tally: _
     tally.lost += len(waiting) + len(lines.all) - len(idle)
 
 
-def main() -> None:
+def _be_punctual() -> None:
+    """Wake up when it is time, as a client does that has a machine of its own."""
+    libc = ctypes.CDLL(None, use_errno=True)
     # Else the kernel lets every wait of less than 50 us end that much later.
-    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    libc.prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    short_turns = SCHED_ATTR.pack(SCHED_ATTR.size, os.SCHED_OTHER, 0, 0, 0, TURN_NS, 0, 0)
+    if libc.syscall(SCHED_SETATTR[platform.machine()], 0, short_turns, 0):
+        raise OSError(ctypes.get_errno(), "sched_setattr")
+
+
+def main() -> None:
+    _be_punctual()
     gc.disable()
     print("ready", flush=True)
     for line in sys.stdin:

@@ -1,7 +1,7 @@
 """Checks answered by what a process has kept, and each way in which that is true no longer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -208,6 +208,25 @@ async def test_what_was_seen_already_is_not_added(
     process.reads.just_before = lambda: catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"))
     assert await process.used() == 35
     assert await process.used() == (35 if doubts else 40)
+
+
+@pytest.mark.parametrize("doubts", [True, False])
+async def test_what_is_read_while_a_landing_is_added_is_not_added_twice(
+    catalogue: Api, process: Process, monkeypatch: pytest.MonkeyPatch, *, doubts: bool
+) -> None:
+    if not doubts:
+        monkeypatch.setattr(kept_snapshots, "MAY_HAVE_BEEN_SEEN", -1)
+
+    async def read_after_the_first(usages: Iterable[Any]) -> AsyncIterator[Any]:
+        first, second = usages
+        yield first
+        process.kept._entries.forget_all()
+        assert await process.used() == 40
+        yield second
+
+    await catalogue.used(call("2", 5, "2026-05-03T00:00:00Z"), call("3", 5, "2026-05-04T00:00:00Z"))
+    monkeypatch.setattr(kept_snapshots, "in_turns", read_after_the_first)
+    assert await process.used() == (40 if doubts else 45)
 
 
 async def unread(catalogue: Api) -> None:
