@@ -188,16 +188,17 @@ class KeptSnapshots:
         self._entries.forget_all()
 
     async def _changed(self, change: Change) -> None:
-        self._told_of(change)
         if change.customer_nos is None:
             self._forget_all()
-        elif change.metric_nos is None:
+            return
+        self._told_of(change)
+        if change.metric_nos is None:
             for number in change.customer_nos:
                 self._entries.forget(number)
-        else:
-            usages = zip(change.customer_nos, change.metric_nos, change.growths, strict=True)
-            async for usage in in_turns(usages):
-                self._use(*usage)
+            return
+        usages = zip(change.customer_nos, change.metric_nos, change.growths, strict=True)
+        async for usage in in_turns(usages):
+            self._use(*usage)
 
     def _told_of(self, change: Change) -> None:
         self._told.append(change)
