@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from abaxus_core.domain.entitlement_documents import combined
 from abaxus_core.domain.periods import period_at
+from abaxus_core.services.entitlements import change_feed
 from abaxus_core.services.entitlements.access import Asked, Snapshots
 from abaxus_core.services.entitlements.kept_snapshots import KeptSnapshots
 from abaxus_core.services.entitlements.stored import Stored
@@ -35,8 +36,11 @@ CHECKS_OF_WHAT_IS_KEPT = 3
 
 @pytest.fixture(scope="module")
 async def stage(cluster: Cluster) -> AsyncIterator[Stage]:
-    async with staged(cluster) as stage:
-        yield stage
+    with pytest.MonkeyPatch.context() as patch:
+        # Onlookers share a connection that has one user at a time: none asks after its history.
+        patch.setattr(change_feed, "FOLLOW_EVERY_MS", 3_600_000)
+        async with staged(cluster) as stage:
+            yield stage
 
 
 class Onlooker:
