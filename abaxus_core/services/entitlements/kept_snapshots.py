@@ -3,8 +3,8 @@
 As a rule one is given at once: what was heard of last is recent, and who has changed something
 since waits for that to end (keeper.py). Otherwise all that was committed before the check is heard
 of first (change_feed.py), so it says what a read would. What is told while somebody reads counts as
-told after it: the reader may have seen what was before, and keeps nothing. What lands on whole days
-is added to usage that is kept, where it is certain that whoever read it has not seen that already.
+told after it: the reader may have seen what was before, and keeps nothing. What lands is added to
+usage that is kept, where it is certain what it adds, and that whoever read it has not seen that.
 """
 
 import asyncio

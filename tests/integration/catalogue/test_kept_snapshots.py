@@ -165,6 +165,9 @@ async def test_what_lands_on_the_day_in_which_the_period_begins(catalogue: Api) 
     assert process.reads.count == before
     await catalogue.used(call("5", 8, "2026-05-02T11:00:00Z"), call("6", 9, "2026-05-02T13:00:00Z"))
     assert await process.used() == 50
+    assert not (await process.check("nope")).granted
+    await catalogue.used(call("7", 10, "2026-05-02T14:00:00Z"))
+    assert await process.used() == 60
     assert process.reads.count == before + 1
 
 
